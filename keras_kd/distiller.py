@@ -1,0 +1,586 @@
+"""Distiller: a student, a teacher and distillation losses as one `keras.Model`."""
+
+import contextlib
+import contextvars
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_kd import backend
+from keras_kd.compatibility import (
+    check_alpha,
+    check_choice,
+    check_labels,
+    check_models,
+    check_same_outputs,
+    loss_weights,
+    named_losses,
+)
+from keras_kd.distillation_term import distillation_term
+from keras_kd.metrics import Fidelity
+from keras_kd.outputs import KINDS, at_least_float32, check_last_activation, to_logits
+from keras_kd.taps import Taps, find_layer, input_spec, output_spec, tapping
+from keras_kd.teachers.live import LiveTeacher, Supervision
+
+
+class _Step:
+    """What one training or test step hands from the forward pass to the loss."""
+
+    def __init__(self, supervision: Supervision | None, training: bool):
+        self.supervision = supervision
+        self.training = training
+        self.student_taps: Taps | None = None
+        self.teacher_loss: Any = None
+
+
+class _Untracked:
+    """Keeps a value from Keras's attribute tracking."""
+
+    def __init__(self, value):
+        self.value = value
+
+
+# One step per thread: the replicas of a tf.distribute strategy trace in threads of
+# their own.
+_current_step: contextvars.ContextVar[_Step | None] = contextvars.ContextVar(
+    "distillation_step", default=None
+)
+
+
+@keras.saving.register_keras_serializable(package="keras_kd")
+class Distiller(backend.DistillationTrainer, keras.Model):
+    r"""Trains a student on a teacher's predictions with `compile()` and `fit()`.
+
+    The loss is `alpha * distillation + (1 - alpha) * student_loss`, plus the student's
+    own regularisers; `student_loss` is what `compile(loss=...)` says of the labels.
+    With `alpha=1`, the default, no labels are needed.
+
+    The teacher is frozen: it runs in inference mode, outside the differentiated part,
+    and after `fit` it is bit for bit what it was. It is no sublayer of the distiller;
+    `distiller.student` is an ordinary model that saves, exports and serves alone.
+
+    `fit` logs `loss`, `student_loss` (where labels and a compiled loss are given),
+    `distillation_loss`, `fidelity` (top-1 agreement with the teacher; for several
+    outputs their mean, and `<output>_fidelity` for each), and `<name>_loss` for each
+    of several distillation losses.
+
+    Under `tf.distribute.MirroredStrategy` (or `TPUStrategy`, same path) build teacher,
+    student and distiller inside `strategy.scope()`. Losses over pairs of examples
+    (`RelationalKD`, `DIST`) then see the examples of one replica.
+
+    Args:
+        teacher: a built `keras.Model`. `None` only where there is nothing to distil:
+            `predict` and `evaluate` work, `fit` asks for `distiller.teacher`.
+        student: the `keras.Model` to train. If it is not built yet, it is built on
+            the teacher's inputs, or on the first batch.
+        distillation_losses: one `keras.distillation.DistillationLoss`, a list, or a
+            dict of names to losses. `None` means `keras_kd.losses.SoftTargets()`.
+        distillation_loss_weights: a weight >= 0 for each loss, in the same form.
+            `None` means 1 for each.
+        alpha: weight of the distillation term, in [0, 1].
+        teacher_outputs: `"logits"` or `"probabilities"`: what the teacher gives. The
+            losses always receive logits.
+        student_outputs: the same for the student.
+        train_teacher: train the teacher in the same run, on
+            `compile(loss=...)` alone; its training-mode predictions, held constant,
+            are the supervision. One optimizer serves both; for different learning
+            rates see `keras.optimizers.MultiOptimizer`.
+        save_teacher: whether files made from the distiller (`.keras`,
+            `.weights.h5`, backups) hold the teacher.
+        name: the model's name.
+
+    Raises:
+        ValueError: arguments that do not fit together; one message says which.
+
+    Example:
+
+    ```python
+    distiller = keras_kd.Distiller(teacher, student, alpha=0.9)
+    distiller.compile(
+        optimizer="adam",
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    distiller.fit(x_train, y_train, validation_data=(x_test, y_test), epochs=10)
+    distiller.student.save("student.keras")
+    ```
+
+    Source: Hinton, Vinyals & Dean, "Distilling the Knowledge in a Neural Network",
+    2015; Harutyunyan et al., ICLR 2023.
+    """
+
+    def __init__(
+        self,
+        teacher,
+        student,
+        distillation_losses=None,
+        distillation_loss_weights=None,
+        alpha=1.0,
+        teacher_outputs="logits",
+        student_outputs="logits",
+        train_teacher=False,
+        save_teacher=True,
+        name="distiller",
+    ):
+        check_models(teacher, student)
+        check_alpha(alpha)
+        check_choice("teacher_outputs", teacher_outputs, KINDS)
+        check_choice("student_outputs", student_outputs, KINDS)
+        if train_teacher and (teacher is None or not save_teacher):
+            raise ValueError(
+                "`train_teacher=True` needs a teacher that is also saved, or the run "
+                f"could not go on. Received: teacher={teacher}, "
+                f"save_teacher={save_teacher}"
+            )
+        losses = named_losses(distillation_losses)
+        weights = loss_weights(distillation_loss_weights, losses)
+        if not student.built and (inputs := input_spec(teacher)) is not None:
+            student(
+                keras.tree.map_structure(
+                    lambda t: keras.KerasTensor(t.shape, t.dtype), inputs
+                )
+            )
+        check_last_activation(student, student_outputs, "student_outputs")
+        student_layers = _layers(student, losses.values(), "student_layer_name")
+
+        # Inputs reach teacher and student as they are; each casts for itself.
+        super().__init__(dtype=student.dtype_policy, autocast=False, name=name)
+        self.student = student
+        self.alpha = float(alpha)
+        self.train_teacher = train_teacher
+        self.save_teacher = save_teacher
+        self.teacher_outputs = teacher_outputs
+        self.student_outputs = student_outputs
+        self.distillation_loss_names = list(losses)
+        self.distillation_losses = list(losses.values())
+        self.distillation_loss_weights = weights
+        self._student_layers = _Untracked(student_layers)
+        self._live_teacher: LiveTeacher | None = None
+        if teacher is not None:
+            self.teacher = teacher
+            if train_teacher:
+                # Only here: as a tracked attribute it is trained and saved.
+                self._trained_teacher = teacher
+
+        mean = keras.metrics.Mean
+        self._student_loss_tracker = mean(name="student_loss")
+        self._distillation_loss_tracker = mean(name="distillation_loss")
+        self._teacher_loss_tracker = mean(name="teacher_loss")
+        self._named_loss_trackers = (
+            [mean(name=f"{name}_loss") for name in losses] if len(losses) > 1 else []
+        )
+        self._fidelity = Fidelity(name="fidelity")
+        self._output_fidelities: list[keras.metrics.Metric] = []
+        if (outputs := output_spec(student)) is not None:
+            self._build_output_fidelities(outputs)
+        self.built = student.built
+
+    # The teacher
+
+    def __setattr__(self, name, value):
+        if name == "teacher":
+            # To the property, past the tracking of Keras and torch: the teacher is
+            # no part of this model.
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    @property
+    def teacher(self):
+        """The teacher. Assign to it to distil from another one."""
+        return self._live_teacher.model if self._live_teacher else None
+
+    @teacher.setter
+    def teacher(self, teacher):
+        check_models(teacher, self.student)
+        if self.train_teacher and self._live_teacher is not None:
+            raise ValueError("A teacher that is trained cannot be replaced.")
+        losses = self.distillation_losses
+        check_last_activation(teacher, self.teacher_outputs, "teacher_outputs")
+        layers = _layers(teacher, losses, "teacher_layer_name")
+        live = LiveTeacher(teacher, self.teacher_outputs, layers)
+        live.check_finite()
+        check_same_outputs(output_spec(teacher), output_spec(self.student), losses)
+        for loss in losses:
+            loss.validate_model_compatibility(teacher, self.student)
+        self._live_teacher = live
+        # What was compiled holds the former teacher.
+        self.train_function = None
+        self.test_function = None
+
+    def teacher_values(self):
+        """The state of a frozen teacher, `None` without one."""
+        if self._live_teacher is None or self.train_teacher:
+            return None
+        return self._live_teacher.values()
+
+    def supervise(self, batch, values=None) -> Supervision | None:
+        """What the frozen teacher says of a batch `(x, y, sample_weight)`.
+
+        Args:
+            batch: as `fit` draws it.
+            values: the teacher's state, where it is passed beside the batch.
+        """
+        if self._live_teacher is None or self.train_teacher:
+            return None
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        return self._live_teacher.supervise(x, values)
+
+    @contextlib.contextmanager
+    def distillation_step(self, supervision, training):
+        """Makes `supervision` known to `call` and `compute_loss` inside the block."""
+        token = _current_step.set(_Step(supervision, training))
+        try:
+            yield
+        finally:
+            _current_step.reset(token)
+
+    # The forward pass and the loss
+
+    def build(self, input_shape=None):
+        # The student builds itself when it is called.
+        self.built = True
+
+    def call(self, inputs, training=None):
+        """The student's predictions."""
+        with tapping(self._student_layers.value.values()) as taps:
+            outputs = self.student(inputs, training=training)
+        if not self._output_fidelities:
+            self._build_output_fidelities(outputs)
+        step = _current_step.get()
+        if step is not None:
+            step.student_taps = taps
+            if self.train_teacher:
+                step.supervision = self._supervise_training(inputs, training)
+        return outputs
+
+    def _supervise_training(self, inputs, training) -> Supervision:
+        live = self._live_teacher
+        with tapping(live.layers.values()) as taps:
+            outputs = live.model(inputs, training=training)
+        return Supervision(outputs, taps)
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        """The loss of one step, from the supervision of that step.
+
+        Outside a training or test step there is no supervision, and the loss is that
+        of the labels and the regularisers.
+        """
+        step = _current_step.get()
+        supervision = step.supervision if step is not None else None
+        rows = ops.shape(keras.tree.flatten(x if x is not None else y_pred)[0])[0]
+        student_loss = self._hard_label_loss(y, y_pred, sample_weight)
+        if student_loss is not None:
+            self._log(self._student_loss_tracker, student_loss, rows)
+
+        if supervision is None:
+            terms = [] if student_loss is None else [student_loss]
+        else:
+            terms = []
+            if self.alpha < 1.0:
+                if student_loss is None:
+                    raise ValueError(
+                        f"alpha={self.alpha} mixes in the loss of the labels, which "
+                        "needs `compile(loss=...)` and labels in every batch. "
+                        f"Received: loss={self.loss}, labels "
+                        f"{'missing' if y is None else 'given'}. For distillation "
+                        "without labels pass alpha=1."
+                    )
+                terms.append((1.0 - self.alpha) * student_loss)
+            if self.train_teacher:
+                terms.append(self._teacher_loss(y, supervision, sample_weight, rows))
+                logits = to_logits(supervision.outputs, self.teacher_outputs)
+                supervision = supervision._replace(
+                    outputs=keras.tree.map_structure(ops.stop_gradient, logits)
+                )
+            distillation = self._distillation_loss(
+                supervision, step.student_taps, y, y_pred, sample_weight, rows
+            )
+            if self.alpha > 0.0:
+                terms.append(self.alpha * distillation)
+        terms.extend(self._aggregate_additional_loss(loss) for loss in self.losses)
+        return sum(terms) if terms else ops.zeros(())
+
+    def _hard_label_loss(self, y, outputs, sample_weight):
+        if self._compile_loss is None or y is None:
+            return None
+        return self._compile_loss(y, outputs, sample_weight)
+
+    def _teacher_loss(self, y, supervision, sample_weight, rows):
+        if self._compile_loss is None or y is None:
+            raise ValueError(
+                "`train_teacher=True` trains the teacher on labels: it needs "
+                "`compile(loss=...)` and labels in every batch. Received: "
+                f"loss={self.loss}, labels {'missing' if y is None else 'given'}."
+            )
+        # A compiled loss of its own: that of the student keeps a record per output.
+        teacher_loss = type(self._compile_loss)(
+            self.loss,
+            self._compile_loss._user_loss_weights,
+            output_names=getattr(self.teacher, "output_names", None),
+        )
+        loss = teacher_loss(y, supervision.outputs, sample_weight)
+        self._log(self._teacher_loss_tracker, loss, rows)
+        return loss
+
+    def _distillation_loss(self, supervision, taps, y, y_pred, sample_weight, rows):
+        """The weighted sum of all distillation losses, each logged by its name."""
+        teacher_logits = supervision.outputs
+        check_same_outputs(teacher_logits, y_pred, self.distillation_losses)
+        student_logits = to_logits(y_pred, self.student_outputs)
+        self._log_fidelity(teacher_logits, student_logits)
+        values = []
+        for i, loss in enumerate(self.distillation_losses):
+            teacher_side = _side(
+                getattr(loss, "teacher_layer_name", None),
+                teacher_logits,
+                supervision.taps,
+                self._live_teacher.layers,
+            )
+            student_side = _side(
+                getattr(loss, "student_layer_name", None),
+                student_logits,
+                taps,
+                self._student_layers.value,
+            )
+            if self.train_teacher:
+                teacher_side = keras.tree.map_structure(ops.stop_gradient, teacher_side)
+            value = distillation_term(
+                loss, teacher_side, student_side, y, sample_weight
+            )
+            if self._named_loss_trackers:
+                self._log(self._named_loss_trackers[i], value, rows)
+            values.append(self.distillation_loss_weights[i] * value)
+        total = sum(values)
+        self._log(self._distillation_loss_tracker, total, rows)
+        return total
+
+    # Logs
+
+    def _log(self, tracker, value, rows):
+        # A loss carries 1 / replicas, so that the replicas' gradients add up to that
+        # of the mean. What is logged does not.
+        tracker.update_state(value * backend.replica_count(), sample_weight=rows)
+
+    def _build_output_fidelities(self, outputs):
+        leaves = keras.tree.flatten(outputs)
+        if len(leaves) > 1:
+            names = list(outputs) if isinstance(outputs, Mapping) else None
+            names = names or getattr(self.student, "output_names", None)
+            if names is None or len(names) != len(leaves):
+                names = [f"output_{i}" for i in range(len(leaves))]
+            if isinstance(outputs, Mapping):
+                names = sorted(names)  # as `keras.tree.flatten` orders them
+            self._output_fidelities = [Fidelity(f"{n}_fidelity") for n in names]
+
+    def _log_fidelity(self, teacher_logits, student_logits):
+        pairs = list(
+            zip(
+                keras.tree.flatten(teacher_logits),
+                keras.tree.flatten(student_logits),
+                strict=True,
+            )
+        )
+        for i, (teacher, student) in enumerate(pairs):
+            if tuple(teacher.shape[1:]) == tuple(student.shape[1:]):
+                self._fidelity.update_state(teacher, student)
+                if self._output_fidelities:
+                    self._output_fidelities[i].update_state(teacher, student)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """The logs: those of the labels only with labels, of the teacher with one."""
+        step = _current_step.get()
+        supervised = step is not None and step.supervision is not None
+        left_out = []
+        if y is None:
+            left_out += [self._compile_metrics, *self._compile_loss_metrics()]
+        elif self._compile_metrics is not None:
+            self._compile_metrics.update_state(y, y_pred, sample_weight)
+        if y is None or self._compile_loss is None:
+            left_out.append(self._student_loss_tracker)
+        if not supervised:
+            left_out += [self._distillation_loss_tracker, self._fidelity]
+            left_out += [*self._named_loss_trackers, *self._output_fidelities]
+        if not (supervised and self.train_teacher):
+            left_out.append(self._teacher_loss_tracker)
+        return self._results(left_out)
+
+    def get_metrics_result(self):
+        """All logs there are; metrics that no label has reached yet have none."""
+        metrics = self._compile_metrics
+        return self._results([] if metrics is None or metrics.built else [metrics])
+
+    def _results(self, left_out):
+        logs = {}
+        for metric in self.metrics:
+            if any(metric is m for m in left_out):
+                continue
+            result = metric.result()
+            logs.update(result if isinstance(result, dict) else {metric.name: result})
+        return logs
+
+    def _compile_loss_metrics(self):
+        return self._compile_loss.metrics if self._compile_loss is not None else []
+
+    # Training
+
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        validation_split=0.0,
+        validation_data=None,
+        shuffle=True,
+        class_weight=None,
+        sample_weight=None,
+        initial_epoch=0,
+        steps_per_epoch=None,
+        validation_steps=None,
+        validation_batch_size=None,
+        validation_freq=1,
+    ):
+        """Trains the student, as `keras.Model.fit`. Labels are optional at `alpha=1`.
+
+        Callbacks that write into the epoch logs (`OnlineTeacher`) run before those
+        that read them, wherever they stand in the list.
+        """
+        check_labels(class_weight, x, y)
+        if isinstance(callbacks, keras.callbacks.Callback):
+            callbacks = [callbacks]
+        if isinstance(callbacks, list | tuple):
+            callbacks = sorted(
+                callbacks, key=lambda c: not getattr(c, "writes_epoch_logs", False)
+            )
+        return super().fit(
+            x=x,
+            y=y,
+            batch_size=batch_size,
+            epochs=epochs,
+            verbose=verbose,
+            callbacks=callbacks,
+            validation_split=validation_split,
+            validation_data=validation_data,
+            shuffle=shuffle,
+            class_weight=class_weight,
+            sample_weight=sample_weight,
+            initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+            validation_freq=validation_freq,
+        )
+
+    def make_train_function(self, force=False):
+        """Compiles the step, after a last look at what `fit` needs."""
+        if self._live_teacher is None:
+            raise ValueError(
+                "`fit` needs a teacher. Received: teacher=None (it was not saved with "
+                "this distiller). Assign one: `distiller.teacher = teacher`."
+            )
+        if self._compile_loss is None and (self.alpha < 1.0 or self.train_teacher):
+            raise ValueError(
+                f"alpha={self.alpha}, train_teacher={self.train_teacher} needs a loss "
+                "of the labels. Received: compile(loss=None)."
+            )
+        self._live_teacher.check_finite()
+        super().make_train_function(force=force)
+        self._first_execution = True
+
+    def check_first_execution(self, logs) -> None:
+        """Refuses NaN after the first step of a `fit`, for the cost of one look.
+
+        Raises:
+            ValueError: the outputs of the teacher, or of the student, are not finite.
+        """
+        if not self._first_execution:
+            return
+        self._first_execution = False
+        if not bool(ops.isfinite(ops.convert_to_tensor(logs["distillation_loss"]))):
+            culprit = (
+                "the teacher's outputs are not finite"
+                if not bool(ops.isfinite(ops.convert_to_tensor(logs["fidelity"])))
+                else "the student's outputs or a distillation loss are not finite"
+            )
+            raise ValueError(
+                f"The distillation loss is {float(logs['distillation_loss'])} after "
+                f"the first step: {culprit}. Check the inputs (scaled as the teacher "
+                "was trained?) and the learning rate."
+            )
+
+    # Saving
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "teacher": serialize(self.teacher) if self.save_teacher else None,
+            "student": serialize(self.student),
+            "distillation_losses": {
+                name: serialize(loss)
+                for name, loss in zip(
+                    self.distillation_loss_names, self.distillation_losses, strict=True
+                )
+            },
+            "distillation_loss_weights": self.distillation_loss_weights,
+            "alpha": self.alpha,
+            "teacher_outputs": self.teacher_outputs,
+            "student_outputs": self.student_outputs,
+            "train_teacher": self.train_teacher,
+            "save_teacher": self.save_teacher,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        deserialize = keras.saving.deserialize_keras_object
+        for key in ("teacher", "student"):
+            config[key] = deserialize(config[key])
+        config["distillation_losses"] = {
+            name: deserialize(loss)
+            for name, loss in config["distillation_losses"].items()
+        }
+        weights = config["distillation_loss_weights"]
+        config["distillation_loss_weights"] = dict(
+            zip(config["distillation_losses"], weights, strict=True)
+        )
+        return cls(**config)
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        if self.save_teacher and not self.train_teacher and self.teacher is not None:
+            for i, variable in enumerate(self.teacher.weights):
+                store[f"teacher_{i}"] = variable.numpy()
+
+    def load_own_variables(self, store):
+        keys = [key for key in store.keys() if key.startswith("teacher_")]  # noqa: SIM118
+        if not keys or self.teacher is None or self.train_teacher:
+            return
+        weights = self.teacher.weights
+        if len(keys) != len(weights):
+            raise ValueError(
+                f"The file holds a teacher of {len(keys)} weights. Received: teacher "
+                f"'{self.teacher.name}' of {len(weights)} weights."
+            )
+        for i, variable in enumerate(weights):
+            variable.assign(store[f"teacher_{i}"])
+
+
+def _layers(model, losses, attribute: str) -> dict[str, keras.layers.Layer]:
+    """The layers that `losses` tap in `model`, by their paths."""
+    paths = [getattr(loss, attribute, None) for loss in losses]
+    return {path: find_layer(model, path) for path in paths if path is not None}
+
+
+def _side(path, logits, taps, layers):
+    """What a loss compares: a tapped layer's output, or the final logits."""
+    if path is None:
+        return logits
+    return keras.tree.map_structure(at_least_float32, taps.output(layers[path]))

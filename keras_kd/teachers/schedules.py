@@ -1,0 +1,222 @@
+"""Schedules: which of a teacher's checkpoints supervises at which student step."""
+
+import bisect
+import math
+import operator
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from typing import Any, NamedTuple
+
+import keras
+
+from keras_kd.teachers.trajectory import TeacherTrajectory
+
+
+class Progress(NamedTuple):
+    """Where the student's training stands when a schedule is asked.
+
+    Attributes:
+        step: student batches completed since epoch 0, `t`.
+        epoch: the running epoch, from 0.
+        total_steps: student batches over which the schedule is spread, `S`: all of
+            them, or the first `1 - hold` of them, a `Fraction` where that is no
+            whole number.
+    """
+
+    step: int
+    epoch: int
+    total_steps: int | Fraction
+
+
+class Schedule:
+    """A function of the student's progress and the trajectory alone.
+
+    Any callable `(progress, trajectory) -> index` will do as a schedule; this class
+    adds that it can be written into a config.
+    """
+
+    def __call__(self, progress: Progress, trajectory: TeacherTrajectory) -> int:
+        """The index of the checkpoint to use from this step on."""
+        raise NotImplementedError
+
+    def check(self, trajectory: TeacherTrajectory) -> None:
+        """Refuses a trajectory that the schedule cannot serve, before training."""
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]):
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package="keras_kd")
+class NearestLater(Schedule):
+    """The checkpoint that lies nearest ahead of the student, the paper's rule.
+
+    The smallest `t_i > t`, once the student's steps are scaled to the teacher's, and
+    the last checkpoint once none is later. See `TeacherTrajectory.at_step`.
+
+    Source: Harutyunyan et al., ICLR 2023, section 4 (online distillation).
+    """
+
+    def __call__(self, progress, trajectory):
+        return trajectory.at_step(progress.step, progress.total_steps).index
+
+
+@keras.saving.register_keras_serializable(package="keras_kd")
+class EqualEpochs(Schedule):
+    """Every checkpoint gets an equal share of the student's epochs, to the step.
+
+    Source: Jin et al., "Knowledge Distillation via Route Constrained Optimization",
+    ICCV 2019.
+    """
+
+    def __call__(self, progress, trajectory):
+        share = Fraction(progress.step * len(trajectory)) / progress.total_steps
+        return min(math.floor(share), len(trajectory) - 1)
+
+
+@keras.saving.register_keras_serializable(package="keras_kd")
+class AtEpochs(Schedule):
+    """Named checkpoints from named epochs on.
+
+    Args:
+        pairs: `(epoch, checkpoint)`, from epoch 0, epochs increasing; a negative
+            checkpoint counts from the end of the trajectory.
+
+    Raises:
+        ValueError: `pairs` is something else.
+
+    Example:
+
+    ```python
+    AtEpochs([(0, 0), (10, 4), (20, -1)])
+    ```
+    """
+
+    def __init__(self, pairs: Iterable[tuple[int, int]]):
+        pairs = list(pairs)
+        try:
+            self.pairs = [
+                (operator.index(epoch), operator.index(checkpoint))
+                for epoch, checkpoint in pairs
+            ]
+        except (TypeError, ValueError):
+            raise ValueError(
+                "`schedule` given as pairs must hold two integers, (epoch, "
+                f"checkpoint), in each. Received: {pairs}"
+            ) from None
+        self._epochs = [epoch for epoch, _ in self.pairs]
+        if not self.pairs or self._epochs[0] != 0:
+            raise ValueError(
+                "`schedule` given as pairs must begin with epoch 0, or the first "
+                f"epochs have no teacher. Received: {pairs}"
+            )
+        if self._epochs != sorted(set(self._epochs)):
+            raise ValueError(
+                "`schedule` given as pairs must have increasing epochs. "
+                f"Received: {pairs}"
+            )
+
+    def __call__(self, progress, trajectory):
+        _, checkpoint = self.pairs[bisect.bisect(self._epochs, progress.epoch) - 1]
+        return trajectory[checkpoint].index
+
+    def check(self, trajectory):
+        for _, checkpoint in self.pairs:
+            _resolve(checkpoint, trajectory, "`schedule` given as pairs must name")
+
+    def get_config(self):
+        return {"pairs": self.pairs}
+
+
+def as_schedule(schedule) -> Callable[[Progress, TeacherTrajectory], int]:
+    """The schedule that an argument means: pairs, a callable, or `None`.
+
+    Raises:
+        TypeError: it is none of these.
+    """
+    if schedule is None:
+        return NearestLater()
+    if isinstance(schedule, type):
+        raise TypeError(
+            "`schedule` must be a schedule, not its class. Received: "
+            f"schedule={schedule.__name__}; write {schedule.__name__}()."
+        )
+    if callable(schedule):
+        return schedule
+    if isinstance(schedule, list | tuple):
+        return AtEpochs(schedule)
+    raise TypeError(
+        "`schedule` must be None, a schedule of `keras_kd.schedules`, a list of "
+        "(epoch, checkpoint) pairs, or a callable `(progress, trajectory) -> index`. "
+        f"Received: schedule={schedule!r}"
+    )
+
+
+def as_hold(hold) -> Fraction:
+    """The share of training for the last checkpoint, as an exact fraction.
+
+    Args:
+        hold: in [0, 1). A float means the nearest fraction with a denominator of at
+            most a million: `1/3` is a third.
+
+    Raises:
+        ValueError: it is out of range, or no number.
+    """
+    try:
+        fraction = Fraction(hold).limit_denominator(1_000_000)
+    except (TypeError, ValueError, OverflowError):
+        fraction = Fraction(-1)
+    if not 0 <= fraction < 1:
+        raise ValueError(f"`hold` must be in [0, 1). Received: hold={hold}")
+    return fraction
+
+
+def checkpoint_index(
+    schedule: Callable[[Progress, TeacherTrajectory], int],
+    step: int,
+    epoch: int,
+    total_steps: int,
+    trajectory: TeacherTrajectory,
+    hold: Fraction = Fraction(0),  # noqa: B008
+) -> int:
+    """The checkpoint to use at a step: the schedule, then the last one for `hold`.
+
+    Args:
+        schedule: as from `as_schedule`.
+        step: student batches completed since epoch 0.
+        epoch: the running epoch, from 0.
+        total_steps: the student's batches in all.
+        trajectory: whose checkpoints they are.
+        hold: share of the student's training, at its end, that belongs to the last
+            checkpoint; the schedule is spread over the rest.
+
+    Returns:
+        An index in `[0, len(trajectory))`.
+
+    Raises:
+        ValueError: the schedule named a checkpoint that does not exist.
+    """
+    horizon = (1 - hold) * total_steps
+    if step >= horizon and hold:
+        return len(trajectory) - 1
+    index = schedule(Progress(step, epoch, horizon), trajectory)
+    return _resolve(index, trajectory, f"At step {step} `schedule` must return")
+
+
+def _resolve(index, trajectory, must: str) -> int:
+    n = len(trajectory)
+    try:
+        if isinstance(index, bool):
+            raise TypeError
+        position = operator.index(index)
+    except TypeError:
+        position = n
+    if not -n <= position < n:
+        raise ValueError(
+            f"{must} the index of a checkpoint, an integer in [{-n}, {n}). "
+            f"Received: {index!r}"
+        )
+    return position % n

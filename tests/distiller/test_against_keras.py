@@ -1,0 +1,74 @@
+"""The oracle for the training step: Keras's own Distiller."""
+
+import keras
+import numpy as np
+import pytest
+from networks import convnet, copy_weights, images, sparse_loss
+
+from keras_kd import Distiller
+from keras_kd.losses import SoftTargets
+
+
+def keras_loss():
+    # The instance: given the string, Keras compares raw logits.
+    return keras.distillation.LogitsDistillation(4.0, loss=keras.losses.KLDivergence())
+
+
+def train(distiller, x, y, optimizer=None):
+    distiller.compile(optimizer or keras.optimizers.SGD(0.05), sparse_loss())
+    return distiller.fit(x, y, batch_size=8, epochs=3, shuffle=False, verbose=0)
+
+
+@pytest.mark.parametrize(
+    "loss", [SoftTargets(4.0), keras_loss()], ids=["ours", "keras"]
+)
+@pytest.mark.parametrize("alpha", [1.0, 0.3])
+def test_same_student_as_keras_distiller(loss, alpha):
+    x, y = images()
+    teacher, student = convnet(8), convnet()
+    other = copy_weights(student, convnet())
+    ours = train(Distiller(teacher, student, loss, alpha=alpha), x, y)
+    theirs = train(
+        keras.distillation.Distiller(
+            teacher, other, keras_loss(), student_loss_weight=1.0 - alpha
+        ),
+        x,
+        y,
+    )
+    for one, two in zip(student.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-5)
+    # Keras does not compute the loss of the labels where it has no weight.
+    for key in ("student_loss", "distillation_loss")[alpha == 1.0 :]:
+        np.testing.assert_allclose(ours.history[key], theirs.history[key], rtol=1e-4)
+
+
+def test_feature_loss_of_keras():
+    x, y = images()
+    loss = keras.distillation.FeatureDistillation(
+        keras.losses.MeanSquaredError(), "conv2", "conv2"
+    )
+    teacher, student = convnet(), convnet()
+    other = copy_weights(student, convnet())
+    train(Distiller(teacher, student, loss), x, y)
+    theirs = keras.distillation.Distiller(teacher, other, loss, student_loss_weight=0.0)
+    train(theirs, x, y)
+    # Keras runs the student twice a step, so its batch statistics move twice: the
+    # weights, which see the batch's own statistics, agree.
+    for one, two in zip(
+        student.trainable_variables, other.trainable_variables, strict=True
+    ):
+        np.testing.assert_allclose(one.numpy(), two.numpy(), atol=1e-5)
+
+
+def test_our_losses_in_keras_distiller():
+    x, y = images()
+    teacher, student = convnet(8), convnet()
+    other = copy_weights(student, convnet())
+    for loss, model in ((SoftTargets(4.0), student), (keras_loss(), other)):
+        train(
+            keras.distillation.Distiller(teacher, model, loss, student_loss_weight=0.5),
+            x,
+            y,
+        )
+    for one, two in zip(student.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-5)
