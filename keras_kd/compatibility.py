@@ -47,7 +47,7 @@ def check_models(teacher, student) -> None:
 def check_alpha(alpha) -> None:
     """Refuses an `alpha` outside [0, 1]."""
     if (
-        not isinstance(alpha, numbers.Real)
+        not isinstance(alpha, int | float)
         or isinstance(alpha, bool)
         or not 0.0 <= alpha <= 1.0
     ):

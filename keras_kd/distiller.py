@@ -50,7 +50,7 @@ _current_step: contextvars.ContextVar[_Step | None] = contextvars.ContextVar(
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
-class Distiller(backend.DistillationTrainer, keras.Model):
+class Distiller(backend.DistillationTrainer):
     r"""Trains a student on a teacher's predictions with `compile()` and `fit()`.
 
     The loss is `alpha * distillation + (1 - alpha) * student_loss`, plus the student's
@@ -157,7 +157,7 @@ class Distiller(backend.DistillationTrainer, keras.Model):
         self.distillation_losses = list(losses.values())
         self.distillation_loss_weights = weights
         self._student_layers = _Untracked(student_layers)
-        self._live_teacher: LiveTeacher | None = None
+        self._live_teacher: Any = None
         if teacher is not None:
             self.teacher = teacher
             if train_teacher:
@@ -270,8 +270,8 @@ class Distiller(backend.DistillationTrainer, keras.Model):
         Outside a training or test step there is no supervision, and the loss is that
         of the labels and the regularisers.
         """
-        step = _current_step.get()
-        supervision = step.supervision if step is not None else None
+        step = _current_step.get() or _Step(None, training)
+        supervision = step.supervision
         rows = ops.shape(keras.tree.flatten(x if x is not None else y_pred)[0])[0]
         student_loss = self._hard_label_loss(y, y_pred, sample_weight)
         if student_loss is not None:
@@ -553,24 +553,10 @@ class Distiller(backend.DistillationTrainer, keras.Model):
         )
         return cls(**config)
 
-    def save_own_variables(self, store):
-        super().save_own_variables(store)
-        if self.save_teacher and not self.train_teacher and self.teacher is not None:
-            for i, variable in enumerate(self.teacher.weights):
-                store[f"teacher_{i}"] = variable.numpy()
-
-    def load_own_variables(self, store):
-        keys = [key for key in store.keys() if key.startswith("teacher_")]  # noqa: SIM118
-        if not keys or self.teacher is None or self.train_teacher:
-            return
-        weights = self.teacher.weights
-        if len(keys) != len(weights):
-            raise ValueError(
-                f"The file holds a teacher of {len(keys)} weights. Received: teacher "
-                f"'{self.teacher.name}' of {len(weights)} weights."
-            )
-        for i, variable in enumerate(weights):
-            variable.assign(store[f"teacher_{i}"])
+    def __dir__(self):
+        # Keras saves what it finds by `dir`; this is how the teacher stays out.
+        names = super().__dir__()
+        return names if self.save_teacher else [n for n in names if n != "teacher"]
 
 
 def _layers(model, losses, attribute: str) -> dict[str, keras.layers.Layer]:

@@ -107,7 +107,6 @@ def test_nothing_is_left_behind():
     model = nested()
     layers = [find_layer(model, "backbone/conv1"), find_layer(model, "head")]
 
-
     def fail():
         with tapping(layers):
             with tapping(layers):

@@ -1,27 +1,19 @@
 """All that differs between TensorFlow, JAX and PyTorch: one file each, alike inside."""
 
+import importlib
+
 import keras
 
-match keras.backend.backend():
-    case "tensorflow":
-        from keras_kd.backend.tensorflow import (
-            DistillationTrainer,
-            replica_count,
-        )
-    case "jax":
-        from keras_kd.backend.jax import (
-            DistillationTrainer,
-            replica_count,
-        )
-    case "torch":
-        from keras_kd.backend.torch import (
-            DistillationTrainer,
-            replica_count,
-        )
-    case other:
-        raise ImportError(
-            "keras_kd runs on the Keras backends tensorflow, jax and torch. "
-            f"Received: KERAS_BACKEND={other}"
-        )
+if keras.backend.backend() not in ("tensorflow", "jax", "torch"):
+    raise ImportError(
+        "keras_kd runs on the Keras backends tensorflow, jax and torch. "
+        f"Received: KERAS_BACKEND={keras.backend.backend()}"
+    )
 
-__all__ = ["DistillationTrainer", "replica_count"]
+_backend = importlib.import_module(f"keras_kd.backend.{keras.backend.backend()}")
+
+DistillationTrainer = _backend.DistillationTrainer
+WeightAverage = _backend.WeightAverage
+replica_count = _backend.replica_count
+
+__all__ = ["DistillationTrainer", "WeightAverage", "replica_count"]

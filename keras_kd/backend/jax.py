@@ -6,8 +6,11 @@ with the batch, not donated, and read afresh for every step. So a swap is an ord
 assignment to the teacher's variables, with no state to synchronise.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import keras
 import numpy as np
 
 
@@ -31,8 +34,11 @@ class _WithTeacher:
         return self._teacher_values(), batch
 
 
-class DistillationTrainer:
+class DistillationTrainer(keras.Model):
     """`train_step` and `test_step` that ask the teacher before Keras's own step."""
+
+    train_function: Any
+    test_function: Any
 
     def train_step(self, state, data):
         teacher_values, batch = data

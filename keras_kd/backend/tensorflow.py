@@ -1,5 +1,8 @@
 """TensorFlow: the teacher's variables are captured by the compiled step."""
 
+from typing import Any
+
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -9,12 +12,14 @@ def replica_count() -> int:
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-class DistillationTrainer:
+class DistillationTrainer(keras.Model):
     """`train_step` and `test_step` that ask the teacher before Keras's own step.
 
     The teacher runs before the gradient tape opens; its variables are read where they
     lie, so assigning them is a swap, without retracing.
     """
+
+    train_function: Any
 
     def train_step(self, data):
         with self.distillation_step(self.supervise(data), training=True):

@@ -1,5 +1,8 @@
 """PyTorch: the teacher runs eagerly, without recording gradients."""
 
+from typing import Any
+
+import keras
 import numpy as np
 import torch
 
@@ -9,8 +12,10 @@ def replica_count() -> int:
     return 1
 
 
-class DistillationTrainer:
+class DistillationTrainer(keras.Model):
     """`train_step` and `test_step` that ask the teacher before Keras's own step."""
+
+    train_function: Any
 
     def train_step(self, data):
         # `no_grad` and not `inference_mode`, whose tensors the student's backward

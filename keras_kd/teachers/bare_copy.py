@@ -34,12 +34,18 @@ def bare_copy(model):
             )
         difference = first_difference(variable_specs(model), variable_specs(copy))
     except Exception as error:
-        raise ValueError(_message(model, error)) from error
+        raise ValueError(_message(model, keras_reason(error))) from error
     finally:
         random.setstate(state)
     if difference:
         raise ValueError(_message(model, f"in the copy, {difference}"))
     return copy
+
+
+def keras_reason(error: Exception) -> str:
+    """The innermost of the reasons that Keras gives, without the dump of configs."""
+    reason = str(error).rsplit("Exception encountered: ", 1)[-1]
+    return " ".join(reason.split()).split(". ")[0].rstrip(".")
 
 
 def _own_layers(model):

@@ -1,6 +1,7 @@
 """The manifest of a trajectory, `trajectory.json`: what was recorded, and when."""
 
 import dataclasses
+import itertools
 import json
 import os
 import re
@@ -133,7 +134,7 @@ class Manifest:
         except (TypeError, ValueError) as error:
             raise _unreadable(path, str(error)) from error
         steps = [0, *(c.step for c in manifest.checkpoints)]
-        if any(a >= b for a, b in zip(steps[:-1], steps[1:], strict=True)):
+        if any(a >= b for a, b in itertools.pairwise(steps)):
             raise _unreadable(path, f"its steps do not increase: {steps[1:]}")
         if manifest.total_steps < steps[-1]:
             raise _unreadable(
@@ -209,13 +210,9 @@ def model_config(model) -> dict[str, Any]:
 
 
 def variable_specs(model) -> tuple[VariableSpec, ...]:
-    """The model's `weights`, paths without the model's own name."""
+    """The model's `weights`, in order."""
     return tuple(
-        VariableSpec(
-            v.path.removeprefix(model.name + "/"),
-            tuple(v.shape),
-            keras.backend.standardize_dtype(v.dtype),
-        )
+        VariableSpec(v.path, tuple(v.shape), keras.backend.standardize_dtype(v.dtype))
         for v in model.weights
     )
 
@@ -225,11 +222,12 @@ def first_difference(
 ) -> str | None:
     """Says where two lists of variables differ, `None` where they do not.
 
-    Keras numbers layers without a name through a whole process (`dense`, `dense_1`),
-    so paths are compared without those numbers.
+    Of the paths, the names of variable and layer are compared: what stands before
+    them depends on the order in which Keras built the layers. Numbers at their ends
+    are left out: Keras counts layers without a name through a whole process.
     """
     for i, (a, b) in enumerate(zip(recorded, present, strict=False)):
-        if a._replace(path=_unnumbered(a.path)) != b._replace(path=_unnumbered(b.path)):
+        if (_names(a.path), *a[1:]) != (_names(b.path), *b[1:]):
             return (
                 f"variable {i} was recorded as '{a.path}', shape {a.shape}, {a.dtype}, "
                 f"and is '{b.path}', shape {b.shape}, {b.dtype}, in the model"
@@ -256,6 +254,10 @@ def _without_seeds(node):
     if isinstance(node, list | tuple):
         return [_without_seeds(v) for v in node]
     return node
+
+
+def _names(path: str) -> list[str]:
+    return _unnumbered(path).split("/")[-2:]
 
 
 def _unnumbered(text: str) -> str:

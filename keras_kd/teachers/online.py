@@ -84,8 +84,7 @@ class OnlineTeacher(keras.callbacks.Callback):
         self._epoch_start = 0
 
     def on_train_begin(self, logs=None):
-        params = self.params or {}
-        steps_per_epoch = params.get("steps")
+        epochs, steps_per_epoch = self.params["epochs"], self.params["steps"]
         if self.total_steps is None and steps_per_epoch is None:
             raise ValueError(
                 "OnlineTeacher must know how long the student trains. Received: a "
@@ -112,9 +111,8 @@ class OnlineTeacher(keras.callbacks.Callback):
         # Kept, because asking `self.model` for it would, on JAX, bring the whole state
         # back from `fit` at every batch.
         self._teacher = teacher
-        epochs = params.get("epochs", 1)
         self._student_steps = self.total_steps or epochs * steps_per_epoch
-        self._steps_per_epoch = steps_per_epoch or Fraction(self.total_steps, epochs)
+        self._steps_per_epoch = steps_per_epoch or Fraction(self._student_steps, epochs)
         # Other callbacks may load other weights before the first epoch.
         self.checkpoint = None
 

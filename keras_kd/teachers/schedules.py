@@ -180,7 +180,7 @@ def checkpoint_index(
     epoch: int,
     total_steps: int,
     trajectory: TeacherTrajectory,
-    hold: Fraction = Fraction(0),  # noqa: B008
+    hold: Fraction = Fraction(0),
 ) -> int:
     """The checkpoint to use at a step: the schedule, then the last one for `hold`.
 

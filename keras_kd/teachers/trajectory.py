@@ -5,13 +5,14 @@ import hashlib
 import math
 import operator
 from collections.abc import Iterator
+from copy import deepcopy
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from keras_kd.teachers.bare_copy import bare_copy
+from keras_kd.teachers.bare_copy import bare_copy, keras_reason
 from keras_kd.teachers.manifest import (
     Checkpoint,
     Manifest,
@@ -176,7 +177,8 @@ class TeacherTrajectory:
         self._check_model(model)
         if self._copy is None:
             self._copy = bare_copy(model)
-        read_weights(checkpoint, self._copy)
+        with keras.device("cpu"):
+            read_weights(checkpoint, self._copy)
         for variable, source in zip(model.weights, self._copy.weights, strict=True):
             variable.assign(keras.ops.convert_to_numpy(source))
         return model
@@ -191,11 +193,13 @@ class TeacherTrajectory:
 
     def _rebuild(self):
         try:
-            return keras.saving.deserialize_keras_object(self.model_config)
+            # Keras takes apart what it is given.
+            return keras.saving.deserialize_keras_object(deepcopy(self.model_config))
         except Exception as error:
             raise ValueError(
                 f"The teacher recorded in '{self.folder}' cannot be built from its "
-                f"config: {error} Pass the model to load into, `load(i, model)`."
+                f"config: {keras_reason(error)}. Pass the model to load into, "
+                "`load(i, model)`."
             ) from error
 
 
@@ -220,7 +224,7 @@ def read_weights(checkpoint: Checkpoint, model) -> None:
         model.load_weights(checkpoint.file)
     except Exception as error:
         raise _broken(
-            checkpoint, f"it is not one of model '{model.name}' ({error})"
+            checkpoint, f"it is not one of model '{model.name}' ({keras_reason(error)})"
         ) from error
 
 

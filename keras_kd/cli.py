@@ -1,0 +1,271 @@
+"""The command line, `keras-kd`."""
+
+import os
+
+# Before Keras: TensorFlow's start-up messages are not what a user asked for.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import keras
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from keras_kd import datasets, experiments
+from keras_kd.experiments.demo import DemoName, print_table
+from keras_kd.teachers import TeacherTrajectory
+
+app = typer.Typer(
+    help="Knowledge distillation for Keras 3.\n\n"
+    "Train a teacher and record it, distil students from it, see what they are worth. "
+    "The backend is KERAS_BACKEND (tensorflow, jax or torch).\n\n"
+    "    keras-kd train-teacher runs/teacher --dataset digits --network resnet8\n\n"
+    "    keras-kd distill runs/online --mode online --teacher runs/teacher\n\n"
+    "    keras-kd evaluate runs/online --teacher runs/teacher",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+console = Console()
+
+DatasetName = Literal[
+    "digits",
+    "fashion_mnist",
+    "mnist",
+    "cifar10",
+    "cifar100",
+    "tiny_imagenet",
+    "binary_cifar100",
+    "fashion_overlay",
+]
+
+Out = Annotated[Path, typer.Argument(help="Folder to write to.")]
+Data = Annotated[DatasetName, typer.Option(help="Data set.")]
+DataFolder = Annotated[
+    Path | None,
+    typer.Option(help="Where the data set's files are, if not in a usual place."),
+]
+NTrain = Annotated[int | None, typer.Option(min=1, help="Use so many training images.")]
+Width = Annotated[
+    float | None,
+    typer.Option(min=0.01, help="Multiple of the filters (lenet5, mobilenet_v3)."),
+]
+Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training images.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Images a step.")]
+Rate = Annotated[
+    float, typer.Option("--learning-rate", min=0.0, help="Highest learning rate.")
+]
+Seed = Annotated[int, typer.Option(help="Of weights and order.")]
+
+
+class _Bar(keras.callbacks.Callback):
+    """Draws the epochs of one run in a progress display."""
+
+    def __init__(self, progress: Progress, label: str, epochs: int):
+        super().__init__()
+        self.progress = progress
+        self.task = progress.add_task(label, total=epochs, logs="")
+
+    def on_epoch_end(self, epoch, logs=None):
+        shown = ("loss", "val_accuracy", "val_fidelity", "teacher_checkpoint")
+        text = "  ".join(f"{k} {logs[k]:.3g}" for k in shown if k in (logs or {}))
+        self.progress.update(self.task, completed=epoch + 1, logs=text)
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description:24}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[logs]}"),
+        console=console,
+    )
+
+
+def _load(name, folder, n_train=None):
+    return datasets.load(name, folder=folder, n_train=n_train)
+
+
+def _write(folder: Path, model: keras.Model, run, settings: dict) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save(folder / "model.keras")
+    record = {"settings": settings, "backend": keras.backend.backend(), **asdict(run)}
+    (folder / "run.json").write_text(json.dumps(record, indent=1, default=str))
+    fidelity = "" if run.fidelity is None else f", fidelity {100 * run.fidelity:.2f} %"
+    console.print(
+        f"test accuracy {100 * run.accuracy:.2f} %{fidelity}, "
+        f"{run.seconds:.0f} s; written to {folder}"
+    )
+
+
+@app.command("train-teacher")
+def train_teacher(
+    out: Out,
+    dataset: Data = "digits",
+    network: Annotated[experiments.Network, typer.Option(help="Teacher.")] = "resnet20",
+    width: Width = None,
+    epochs: Epochs = 30,
+    batch_size: BatchSize = 64,
+    learning_rate: Rate = 0.05,
+    every: Annotated[int, typer.Option(min=1, help="Record every k epochs.")] = 1,
+    ema: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Record the average of the weights."),
+    ] = None,
+    n_train: NTrain = None,
+    data_folder: DataFolder = None,
+    seed: Seed = 0,
+) -> None:
+    """Train a teacher on labels and record its trajectory."""
+    settings = dict(locals())
+    data = _load(dataset, data_folder, n_train)
+    teacher = experiments.build(
+        network, data.x_train.shape[1:], data.classes, seed=seed, width=width
+    )
+    with _progress() as progress:
+        run = experiments.train_teacher(
+            teacher,
+            data,
+            out / "trajectory",
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            every=every,
+            ema=ema,
+            seed=seed,
+            callbacks=[_Bar(progress, f"teacher {network}", epochs)],
+        )
+    _write(out, teacher, run, settings)
+
+
+@app.command()
+def distill(
+    out: Out,
+    mode: Annotated[
+        experiments.Method,
+        typer.Option(
+            help="none: labels alone; offline: the teacher's last checkpoint; online: "
+            "successive checkpoints; together: teacher and student in one run."
+        ),
+    ] = "online",
+    teacher: Annotated[
+        Path | None,
+        typer.Option(help="Folder of train-teacher (for offline, online)."),
+    ] = None,
+    dataset: Data = "digits",
+    network: Annotated[experiments.Network, typer.Option(help="Student.")] = "lenet5",
+    width: Width = None,
+    teacher_network: Annotated[
+        experiments.Network, typer.Option(help="Teacher of --mode together.")
+    ] = "resnet20",
+    temperature: Annotated[float, typer.Option(help="Of the soft targets.")] = 4.0,
+    alpha: Annotated[
+        float, typer.Option(min=0, max=1, help="Weight of the teacher beside labels.")
+    ] = 1.0,
+    hold: Annotated[
+        float,
+        typer.Option(help="Share of training, at the end, with the last checkpoint."),
+    ] = 0.0,
+    epochs: Epochs = 30,
+    batch_size: BatchSize = 64,
+    learning_rate: Rate = 0.05,
+    n_train: NTrain = None,
+    data_folder: DataFolder = None,
+    seed: Seed = 0,
+) -> None:
+    """Train a student, with or without a teacher."""
+    settings = dict(locals())
+    trajectory = None
+    if mode in ("offline", "online"):
+        if teacher is None:
+            raise typer.BadParameter(
+                f"--mode {mode} needs --teacher, a folder of `keras-kd train-teacher`."
+            )
+        trajectory = TeacherTrajectory(teacher / "trajectory")
+    data = _load(dataset, data_folder, n_train)
+    shape, classes = data.x_train.shape[1:], data.classes
+    student = experiments.build(network, shape, classes, seed=seed, width=width)
+    with _progress() as progress:
+        run = experiments.distill(
+            mode,
+            student,
+            data,
+            trajectory=trajectory,
+            teacher=experiments.build(teacher_network, shape, classes, seed=seed)
+            if mode == "together"
+            else None,
+            temperature=temperature,
+            alpha=alpha,
+            hold=hold,
+            epochs=epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            seed=seed,
+            callbacks=[_Bar(progress, f"student {network}, {mode}", epochs)],
+        )
+    _write(out, student, run, settings)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A run's folder, or a .keras file.")],
+    dataset: Data = "digits",
+    teacher: Annotated[
+        Path | None,
+        typer.Option(help="Another one, whose predictions to compare with."),
+    ] = None,
+    data_folder: DataFolder = None,
+) -> None:
+    """Accuracy on the test images, and agreement with a teacher."""
+    data = _load(dataset, data_folder)
+    accuracy, fidelity = experiments.evaluate(
+        _model(model), data, _model(teacher) if teacher else None
+    )
+    console.print(f"test accuracy {100 * accuracy:.2f} %")
+    if fidelity is not None:
+        console.print(f"fidelity      {100 * fidelity:.2f} %")
+
+
+def _model(path: Path) -> keras.Model:
+    file = path / "model.keras" if path.is_dir() else path
+    if not file.is_file():
+        raise typer.BadParameter(f"no model at {file}")
+    return keras.saving.load_model(file)
+
+
+@app.command()
+def demo(
+    dataset: Annotated[DemoName, typer.Option(help="Real images.")] = "digits",
+    seeds: Annotated[int, typer.Option(min=1, help="Repetitions.")] = 3,
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("runs/demo"),
+    data_folder: DataFolder = None,
+) -> None:
+    """A teacher, and one student without it, offline and online, in minutes."""
+    console.print(
+        f"[bold]{dataset}[/bold] on {keras.backend.backend()}: a teacher is trained "
+        "and recorded, then the same student learns from labels alone (no teacher), "
+        "from the final teacher (offline) and from its checkpoints in turn (online)."
+    )
+    with _progress() as progress:
+        runs = experiments.demo(
+            dataset,
+            seeds,
+            out,
+            data_folder,
+            lambda label, seed, epochs: _Bar(progress, f"seed {seed}: {label}", epochs),
+        )
+    print_table(runs, console)
+    console.print(f"curves: {out / dataset / 'curves.png'}")
+    console.print(f"all numbers: {out / dataset / 'results.json'}")

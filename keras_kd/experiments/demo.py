@@ -1,0 +1,171 @@
+"""The demo: the same student without a teacher, offline and online."""
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+from rich.console import Console
+from rich.table import Table
+
+from keras_kd import datasets
+from keras_kd.experiments.networks import build
+from keras_kd.experiments.training import Method, Run, distill, train_teacher
+from keras_kd.plots import plot_runs
+from keras_kd.teachers import TeacherTrajectory
+
+METHODS: tuple[Method, ...] = ("none", "offline", "online")
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """Sizes of the demo on one data set, such that two cores finish it in minutes."""
+
+    teacher: str
+    student: str
+    student_width: float
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    temperature: float
+    n_train: int | None = None
+    n_test: int | None = None
+
+
+DemoName = Literal["digits", "fashion_mnist"]
+
+SETTINGS: dict[DemoName, Setting] = {
+    "digits": Setting("resnet8", "lenet5", 0.5, 20, 32, 0.05, 4.0),
+    "fashion_mnist": Setting(
+        "resnet8", "lenet5", 1.0, 10, 64, 0.05, 4.0, n_train=10_000, n_test=10_000
+    ),
+}
+
+
+def demo(
+    dataset: DemoName = "digits",
+    seeds: int = 3,
+    folder: str | Path = "runs/demo",
+    folder_of_data: str | Path | None = None,
+    progress: Callable[[str, int, int], keras.callbacks.Callback] | None = None,
+) -> dict[str, list[Run]]:
+    """Trains teachers and students, and writes `results.json` and `curves.png`.
+
+    Args:
+        dataset: `"digits"` (embedded) or `"fashion_mnist"`.
+        seeds: number of repetitions, each with a teacher of its own; the students of
+            one seed start from the same weights and see the same batches.
+        folder: where to write.
+        folder_of_data: where the data set's files are, if not in a usual place.
+        progress: makes a callback from a label, the seed and the number of epochs.
+
+    Returns:
+        The runs of the teacher and of each method, a list over seeds each.
+    """
+    if dataset not in SETTINGS:
+        raise ValueError(
+            f"`dataset` must be one of {list(SETTINGS)}. Received: dataset={dataset}"
+        )
+    if seeds < 1:
+        raise ValueError(f"`seeds` must be >= 1. Received: seeds={seeds}")
+    setting = SETTINGS[dataset]
+    data = datasets.load(
+        dataset, folder=folder_of_data, n_train=setting.n_train, n_test=setting.n_test
+    )
+    folder = Path(folder) / dataset
+    folder.mkdir(parents=True, exist_ok=True)
+    shape, classes = data.x_train.shape[1:], data.classes
+    common: dict[str, Any] = {
+        "epochs": setting.epochs,
+        "batch_size": setting.batch_size,
+        "learning_rate": setting.learning_rate,
+    }
+    runs: dict[str, list[Run]] = {method: [] for method in ("teacher", *METHODS)}
+    for seed in range(seeds):
+
+        def watch(label, seed=seed):
+            return [progress(label, seed, setting.epochs)] if progress else None
+
+        trajectory_folder = folder / f"teacher-{seed}"
+        teacher = build(setting.teacher, shape, classes, seed=seed)
+        runs["teacher"].append(
+            train_teacher(
+                teacher,
+                data,
+                trajectory_folder,
+                seed=seed,
+                callbacks=watch("teacher"),
+                **common,
+            )
+        )
+        trajectory = TeacherTrajectory(trajectory_folder)
+        for method in METHODS:
+            student = build(
+                setting.student, shape, classes, seed=seed, width=setting.student_width
+            )
+            runs[method].append(
+                distill(
+                    method,
+                    student,
+                    data,
+                    trajectory=trajectory,
+                    temperature=setting.temperature,
+                    seed=seed,
+                    callbacks=watch(method),
+                    **common,
+                )
+            )
+    (folder / "results.json").write_text(
+        json.dumps(
+            {
+                "dataset": dataset,
+                "setting": dataclasses.asdict(setting),
+                "backend": keras.backend.backend(),
+                "runs": {
+                    m: [dataclasses.asdict(r) for r in rs] for m, rs in runs.items()
+                },
+            },
+            indent=1,
+        )
+    )
+    plot_runs(
+        runs, folder / "curves.png", title=f"{dataset}: {setting.student} student"
+    )
+    return runs
+
+
+def mean_and_error(values: list[float]) -> str:
+    """Mean and standard error in percent, `"97.1 ± 0.2"`."""
+    mean = 100 * statistics.fmean(values)
+    if len(values) < 2:
+        return f"{mean:.1f}"
+    error = 100 * statistics.stdev(values) / len(values) ** 0.5
+    return f"{mean:.1f} ± {error:.1f}"
+
+
+def print_table(runs: dict[str, list[Run]], console: Console) -> None:
+    """Test accuracy and fidelity of every method, mean and standard error."""
+    n = len(next(iter(runs.values())))
+    table = Table(
+        title="Test images, percent: mean"
+        + (f" ± standard error over {n} seeds" if n > 1 else " of one seed")
+    )
+    table.add_column("method")
+    for column in ("accuracy", "fidelity", "seconds a run"):
+        table.add_column(column, justify="right")
+    names = {"teacher": "teacher", "none": "student, no teacher"}
+    for method, of_method in runs.items():
+        name = names.get(
+            method, method if method == "teacher" else f"student, {method}"
+        )
+        fidelity = [r.fidelity for r in of_method if r.fidelity is not None]
+        table.add_row(
+            name,
+            mean_and_error([r.accuracy for r in of_method]),
+            "" if method == "teacher" else mean_and_error(fidelity),
+            f"{statistics.fmean(r.seconds for r in of_method):.0f}",
+        )
+    console.print(table)

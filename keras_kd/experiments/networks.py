@@ -1,0 +1,64 @@
+"""The networks of the studies by the names that the command line gives them."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
+
+import keras
+
+from keras_kd import models
+
+Network = Literal[
+    "lenet5",
+    "resnet8",
+    "resnet20",
+    "resnet32",
+    "resnet44",
+    "resnet56",
+    "resnet110",
+    "resnet101",
+    "vgg16",
+    "mobilenet_v3",
+]
+
+NETWORKS: dict[str, Callable[..., keras.Model]] = {
+    "lenet5": models.LeNet5,
+    **{f"resnet{d}": partial(models.ResNet, depth=d) for d in (8, 20, 32, 44, 56, 110)},
+    "resnet101": models.ResNet101,
+    "vgg16": models.VGG16,
+    "mobilenet_v3": models.MobileNetV3,
+}
+
+
+def build(
+    network: str,
+    input_shape: tuple[int, ...],
+    classes: int,
+    *,
+    seed: int,
+    width: float | None = None,
+) -> keras.Model:
+    """A fresh network with weights that depend on `seed` alone.
+
+    Args:
+        network: a name in `NETWORKS`.
+        input_shape: `(height, width, channels)`.
+        classes: number of logits.
+        seed: of the initial weights.
+        width: multiple of the filters: `width` of LeNet-5, `alpha` of MobileNetV3.
+
+    Raises:
+        ValueError: an unknown name, or a width for a network that has none.
+    """
+    if network not in NETWORKS:
+        raise ValueError(
+            f"`network` must be one of {list(NETWORKS)}. Received: network={network}"
+        )
+    widths = {"lenet5": "width", "mobilenet_v3": "alpha"}
+    if width is not None and network not in widths:
+        raise ValueError(
+            f"`width` is for {list(widths)}. Received: width={width} for {network}"
+        )
+    kwargs = {} if width is None else {widths[network]: width}
+    keras.utils.set_random_seed(seed)
+    return NETWORKS[network](input_shape=input_shape, classes=classes, **kwargs)

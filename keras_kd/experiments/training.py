@@ -1,0 +1,215 @@
+"""One run: a teacher that is recorded, or a student by one of the methods."""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Literal, get_args
+
+import keras
+import numpy as np
+
+from keras_kd.datasets import Batches, Dataset
+from keras_kd.distiller import Distiller
+from keras_kd.losses import SoftTargets
+from keras_kd.metrics import top1_agreement
+from keras_kd.teachers import OnlineTeacher, TeacherTrajectory, TrajectoryRecorder
+
+Method = Literal["none", "offline", "online", "together"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What came of one run.
+
+    Attributes:
+        method: `"teacher"` or one of `METHODS`.
+        accuracy: top-1 accuracy on the test images, in [0, 1].
+        fidelity: top-1 agreement with the final teacher on the test images, in
+            [0, 1]; `None` without a teacher.
+        seconds: wall-clock time of training.
+        history: the epoch logs, a list per key.
+    """
+
+    method: str
+    accuracy: float
+    fidelity: float | None
+    seconds: float
+    history: dict[str, list[float]]
+
+
+def optimizer(learning_rate: float, total_steps: int) -> keras.optimizers.Optimizer:
+    """SGD with Nesterov momentum, a short warm-up, cosine decay and clipping.
+
+    Args:
+        learning_rate: the highest rate, reached after a twentieth of the steps.
+        total_steps: batches in all.
+    """
+    warmup = max(1, total_steps // 20)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0,
+        decay_steps=max(1, total_steps - warmup),
+        warmup_target=learning_rate,
+        warmup_steps=warmup,
+    )
+    return keras.optimizers.SGD(
+        schedule, momentum=0.9, nesterov=True, global_clipnorm=1.0
+    )
+
+
+def train_teacher(
+    teacher: keras.Model,
+    dataset: Dataset,
+    folder: str | Path,
+    *,
+    epochs: int,
+    batch_size: int = 128,
+    learning_rate: float = 0.1,
+    every: int = 1,
+    ema: float | None = None,
+    seed: int = 0,
+    callbacks: list[keras.callbacks.Callback] | None = None,
+) -> Run:
+    """Trains `teacher` on labels, its trajectory recorded in `folder`."""
+    recorder = TrajectoryRecorder(folder, every=every, ema=ema)
+    return _train(
+        "teacher",
+        teacher,
+        teacher,
+        None,
+        dataset,
+        epochs,
+        batch_size,
+        learning_rate,
+        seed,
+        [recorder, *(callbacks or [])],
+    )
+
+
+def distill(
+    method: Method,
+    student: keras.Model,
+    dataset: Dataset,
+    *,
+    trajectory: TeacherTrajectory | None = None,
+    teacher: keras.Model | None = None,
+    temperature: float = 4.0,
+    alpha: float = 1.0,
+    hold: float = 0.0,
+    epochs: int,
+    batch_size: int = 128,
+    learning_rate: float = 0.1,
+    seed: int = 0,
+    callbacks: list[keras.callbacks.Callback] | None = None,
+) -> Run:
+    """Trains `student` by one of `METHODS`.
+
+    Args:
+        method: `"none"` learns from the labels alone; `"offline"` from the last
+            checkpoint; `"online"` from progressively later ones; `"together"` from a
+            teacher that trains in the same run.
+        student: a fresh model.
+        dataset: images and labels.
+        trajectory: the teacher's, for all but `"together"`.
+        teacher: a fresh model to train, for `"together"`.
+        temperature: of the soft targets, > 0.
+        alpha: weight of the soft targets beside the labels, in [0, 1].
+        hold: the share of training, at its end, with the last checkpoint (`"online"`).
+        epochs: passes over the training images.
+        batch_size: images a step.
+        learning_rate: the highest of the schedule.
+        seed: of the order of the images.
+        callbacks: further Keras callbacks.
+    """
+    if method not in METHODS:
+        raise ValueError(
+            f"`method` must be one of {list(METHODS)}. Received: method={method}"
+        )
+    callbacks = list(callbacks or [])
+    if method == "together":
+        if teacher is None:
+            raise ValueError("`method='together'` needs a teacher to train.")
+        final = teacher
+    elif trajectory is not None:
+        final = trajectory.load(-1)
+    elif method == "none":
+        final = None
+    else:
+        raise ValueError(f"`method={method!r}` needs a trajectory.")
+    model = student
+    if method != "none":
+        model = Distiller(
+            final,
+            student,
+            SoftTargets(temperature),
+            alpha=alpha,
+            train_teacher=method == "together",
+        )
+    if method == "online":
+        callbacks.append(OnlineTeacher(trajectory, hold=hold))
+    return _train(
+        method,
+        model,
+        student,
+        final,
+        dataset,
+        epochs,
+        batch_size,
+        learning_rate,
+        seed,
+        callbacks,
+    )
+
+
+def _train(
+    method,
+    model,
+    student,
+    teacher,
+    dataset,
+    epochs,
+    batch_size,
+    learning_rate,
+    seed,
+    callbacks,
+) -> Run:
+    batches = Batches(
+        dataset.x_train, dataset.y_train, batch_size=batch_size, seed=seed
+    )
+    model.compile(
+        optimizer=optimizer(learning_rate, epochs * len(batches)),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
+    )
+    start = time.perf_counter()
+    history = model.fit(
+        batches,
+        epochs=epochs,
+        validation_data=(dataset.x_test, dataset.y_test),
+        validation_batch_size=512,
+        shuffle=False,  # the batches have an order of their own
+        callbacks=callbacks,
+        verbose=0,
+    ).history
+    seconds = time.perf_counter() - start
+    accuracy, fidelity = evaluate(student, dataset, teacher)
+    return Run(
+        method,
+        accuracy,
+        fidelity,
+        seconds,
+        {key: [float(v) for v in values] for key, values in history.items()},
+    )
+
+
+def evaluate(
+    student: keras.Model, dataset: Dataset, teacher: keras.Model | None = None
+) -> tuple[float, float | None]:
+    """Accuracy on the test images, and agreement with `teacher` if one is given."""
+    outputs = student.predict(dataset.x_test, batch_size=512, verbose=0)
+    accuracy = float(np.mean(outputs.argmax(-1) == dataset.y_test))
+    if teacher is None:
+        return accuracy, None
+    teacher_outputs = teacher.predict(dataset.x_test, batch_size=512, verbose=0)
+    agreement = keras.ops.convert_to_numpy(top1_agreement(teacher_outputs, outputs))
+    return accuracy, float(agreement.mean())

@@ -1,0 +1,134 @@
+"""Decoupled knowledge distillation: the target class apart from the others."""
+
+import keras
+from keras import ops
+
+from keras_kd.losses.arguments import check_number
+from keras_kd.losses.bernoulli import class_logits
+from keras_kd.losses.leafwise import LeafwiseLoss, sum_over_leaves
+from keras_kd.losses.reduction import valid_positions, weighted_mean
+
+# A logit that leaves its class out of a softmax, and is finite to keep 0 * log 0 at 0.
+_LEFT_OUT = -1e9
+
+
+@keras.saving.register_keras_serializable(package="keras_kd")
+class DecoupledKD(LeafwiseLoss):
+    r"""Soft targets in two parts, $\tau^2 (\alpha\,TCKD + \beta\,NCKD)$.
+
+    With the label's class `y`, TCKD is the KL divergence of the binary distributions
+    $(p_y, 1 - p_y)$ of teacher and student, NCKD that of their softmax over all
+    classes but `y`, both at temperature $\tau$. A single output unit counts as the
+    two classes `[0, z]`, for which NCKD is 0.
+
+    Convention: the mean over examples and positions. With `beta` replaced by the
+    teacher's $1 - p_y$ of each example and `alpha=1` it would be `SoftTargets`.
+
+    Args:
+        alpha: weight >= 0 of TCKD.
+        beta: weight >= 0 of NCKD.
+        temperature: `tau` > 0.
+
+    Raises:
+        ValueError: an argument is out of its range.
+
+    Source: Zhao et al., "Decoupled Knowledge Distillation", CVPR 2022, equation 7.
+
+    Example:
+
+    >>> teacher = np.array([[2.0, 0.0, 1.0]], "float32")
+    >>> student = np.array([[0.0, 0.0, 0.0]], "float32")
+    >>> loss = DecoupledKD(temperature=1.0)
+    >>> print(round(float(loss.compute_loss(teacher, student, np.array([0]))), 4))
+    1.1166
+    """
+
+    def __init__(self, alpha=1.0, beta=8.0, temperature=4.0):
+        self.alpha = check_number("alpha", alpha, at_least=0)
+        self.beta = check_number("beta", beta, at_least=0)
+        self.temperature = check_number("temperature", temperature, above=0)
+
+    def compute_loss(
+        self,
+        teacher_outputs,
+        student_outputs,
+        y_true=None,
+        sample_weight=None,
+        **kwargs,
+    ):
+        """The loss of one batch.
+
+        Args:
+            teacher_outputs: logits `(batch, ..., classes)`, or a structure of such.
+            student_outputs: logits of the same shape.
+            y_true: class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot of
+                the logits' shape. Required.
+            sample_weight: `(batch,)` or `(batch, ...)`.
+
+        Returns:
+            Scalar.
+
+        Raises:
+            ValueError: there are no labels, or of a shape that is none of these.
+        """
+        return sum_over_leaves(
+            self._leaf_loss,
+            teacher_outputs,
+            student_outputs,
+            y_true=y_true,
+            sample_weight=sample_weight,
+        )
+
+    def _leaf_loss(self, teacher, student, outputs, y_true, sample_weight):
+        labels = _class_indices(y_true, student)
+        teacher, student = class_logits(teacher), class_logits(student)
+        is_target = ops.one_hot(labels, student.shape[-1], dtype="bool")
+        log_p = ops.log_softmax(teacher / self.temperature)
+        log_q = ops.log_softmax(student / self.temperature)
+
+        def target_and_rest(log_probabilities):
+            target = ops.where(is_target, log_probabilities, 0.0)
+            rest = ops.where(is_target, _LEFT_OUT, log_probabilities)
+            return ops.sum(target, axis=-1), ops.logsumexp(rest, axis=-1), rest
+
+        p_target, p_rest, p_classes = target_and_rest(log_p)
+        q_target, q_rest, q_classes = target_and_rest(log_q)
+        tckd = ops.exp(p_target) * (p_target - q_target)
+        tckd = tckd + ops.exp(p_rest) * (p_rest - q_rest)
+        log_p_classes = ops.log_softmax(p_classes)
+        log_q_classes = ops.log_softmax(q_classes)
+        nckd = ops.sum(
+            ops.exp(log_p_classes) * (log_p_classes - log_q_classes), axis=-1
+        )
+        values = self.alpha * tckd + self.beta * nckd
+        valid = valid_positions(outputs, values.dtype)
+        return self.temperature**2 * weighted_mean(values, valid, sample_weight)
+
+    def get_config(self):
+        return {
+            "alpha": self.alpha,
+            "beta": self.beta,
+            "temperature": self.temperature,
+        }
+
+
+def _class_indices(y_true, logits):
+    if y_true is None:
+        raise ValueError(
+            "DecoupledKD needs labels: it treats the label's class apart from the "
+            "others. Received: y_true=None. Give labels with every batch, or use "
+            "`SoftTargets`."
+        )
+    y_true = ops.convert_to_tensor(y_true)
+    positions, classes = len(logits.shape) - 1, logits.shape[-1]
+    if len(y_true.shape) == positions + 1:
+        if y_true.shape[-1] == classes and classes > 1:
+            return ops.argmax(y_true, axis=-1)
+        if y_true.shape[-1] == 1:
+            return ops.cast(ops.squeeze(y_true, -1), "int32")
+    if len(y_true.shape) != positions:
+        raise ValueError(
+            "`y_true` must hold class indices or be one-hot. Received: y_true of "
+            f"shape {tuple(y_true.shape)} for logits of shape {tuple(logits.shape)}"
+        )
+    return ops.cast(y_true, "int32")

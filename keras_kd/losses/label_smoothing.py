@@ -1,0 +1,90 @@
+"""Label smoothing, the teacher-free baseline of distillation."""
+
+import keras
+from keras import ops
+
+from keras_kd.losses.arguments import check_number
+
+
+@keras.saving.register_keras_serializable(package="keras_kd")
+class LabelSmoothingCrossentropy(keras.losses.Loss):
+    r"""Cross-entropy with smoothed integer labels, $(1 - \epsilon) e_y + \epsilon / k$.
+
+    What `keras.losses.CategoricalCrossentropy(label_smoothing=...)` is for one-hot
+    labels, for class indices. It is distillation from a teacher that knows the label
+    and holds all other classes alike.
+
+    Args:
+        label_smoothing: `epsilon` in [0, 1).
+        from_logits: whether the model gives logits, else probabilities.
+        reduction: as in `keras.losses.Loss`.
+        name: the loss's name.
+        dtype: of the computation, as in `keras.losses.Loss`.
+
+    Raises:
+        ValueError: `label_smoothing` is out of its range, or, when called, the outputs
+            have a single unit.
+
+    Source: Szegedy et al., "Rethinking the Inception Architecture", CVPR 2016,
+    section 7.
+
+    Example:
+
+    >>> loss = LabelSmoothingCrossentropy(label_smoothing=0.1)
+    >>> print(round(float(loss(np.array([1]), np.array([[0.0, 2.0]], "float32"))), 4))
+    0.2269
+    """
+
+    def __init__(
+        self,
+        label_smoothing=0.1,
+        from_logits=True,
+        reduction="sum_over_batch_size",
+        name="label_smoothing_crossentropy",
+        dtype=None,
+    ):
+        self.label_smoothing = check_number(
+            "label_smoothing", label_smoothing, at_least=0, below=1
+        )
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.from_logits = from_logits
+
+    def call(self, y_true, y_pred):
+        """The loss of each example.
+
+        Args:
+            y_true: class indices `(batch, ...)` or `(batch, ..., 1)`.
+            y_pred: logits or probabilities `(batch, ..., classes)`.
+
+        Returns:
+            Tensor `(batch, ...)`.
+        """
+        classes = y_pred.shape[-1]
+        if classes == 1:
+            raise ValueError(
+                "LabelSmoothingCrossentropy needs one output per class. Received: "
+                f"y_pred of shape {tuple(y_pred.shape)}. For one unit use "
+                "`keras.losses.BinaryCrossentropy(label_smoothing=...)`."
+            )
+        if len(y_true.shape) == len(y_pred.shape) and y_true.shape[-1] == 1:
+            y_true = ops.squeeze(y_true, -1)
+        if len(y_true.shape) != len(y_pred.shape) - 1:
+            raise ValueError(
+                "`y_true` must hold class indices. Received: y_true of shape "
+                f"{tuple(y_true.shape)} for y_pred of shape {tuple(y_pred.shape)}. "
+                "For one-hot labels use "
+                "`keras.losses.CategoricalCrossentropy(label_smoothing=...)`."
+            )
+        return keras.losses.categorical_crossentropy(
+            ops.one_hot(ops.cast(y_true, "int32"), classes, dtype=y_pred.dtype),
+            y_pred,
+            from_logits=self.from_logits,
+            label_smoothing=self.label_smoothing,
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "label_smoothing": self.label_smoothing,
+            "from_logits": self.from_logits,
+        }

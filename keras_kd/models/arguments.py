@@ -1,0 +1,40 @@
+"""The arguments that all models share, checked before anything is built."""
+
+from numbers import Integral
+
+
+def check_image_classifier(
+    model: str,
+    input_shape: tuple[int, int, int],
+    classes: int,
+    smallest: int = 1,
+) -> None:
+    """Raises unless `model` takes such images and classes.
+
+    Args:
+        model: the model's name, for the message.
+        input_shape: `(height, width, channels)`.
+        classes: the number of logits.
+        smallest: the least height and width that the model takes.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if len(input_shape) != 3 or not all(
+        isinstance(size, Integral) and size > 0 for size in input_shape
+    ):
+        raise ValueError(
+            f"`input_shape` of {model} must be (height, width, channels), three "
+            f"positive integers. Received: input_shape={input_shape}"
+        )
+    if min(input_shape[:2]) < smallest:
+        raise ValueError(
+            f"`input_shape` of {model} must be at least {smallest}x{smallest} pixels. "
+            f"Received: input_shape={input_shape}. Enlarge the images, or take "
+            "`LeNet5` or `ResNet`, which have no such limit."
+        )
+    if not isinstance(classes, Integral) or classes < 1:
+        raise ValueError(
+            f"`classes` of {model} must be a positive integer. "
+            f"Received: classes={classes}"
+        )

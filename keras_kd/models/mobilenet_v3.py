@@ -1,0 +1,81 @@
+import math
+import re
+from collections import Counter
+
+import keras
+
+from keras_kd.models.arguments import check_image_classifier
+
+
+def MobileNetV3(
+    input_shape=(64, 64, 3), classes=10, alpha=1.0, name=None
+) -> keras.Model:
+    """MobileNetV3-Large with `alpha` times the filters, randomly initialised.
+
+    `keras.applications.MobileNetV3Large` with logits and without its rescaling of
+    pixels: 5,507,432 parameters, of them 5,483,032 trainable, for 1,000 classes at
+    `alpha=1`. Filters are rounded to multiples of 8.
+
+    Args:
+        input_shape: `(height, width, channels)`, at least 32x32 pixels.
+        classes: the number of logits.
+        alpha: the width multiplier, > 0, such as 0.35 or 1.25.
+        name: the model's name; by default "mobilenet_v3", "mobilenet_v3_0_35", ...
+
+    Returns:
+        A functional model from images, float32, to `(batch, classes)` logits. Layers
+        are named as in Keras (`conv`, ..., `expanded_conv_14_add`, `conv_2`, `logits`);
+        the layers that Keras numbers are numbered from the start of this model.
+
+    Raises:
+        ValueError: the images are below 32x32, `alpha` is not positive, or images or
+            classes make no sense.
+
+    Source: Howard et al., "Searching for MobileNetV3", ICCV 2019.
+
+    Example:
+
+    ```python
+    student = keras_kd.models.MobileNetV3((64, 64, 3), classes=200, alpha=0.35)
+    ```
+    """
+    check_image_classifier("MobileNetV3", input_shape, classes, smallest=32)
+    if not (alpha > 0 and math.isfinite(alpha)):
+        raise ValueError(f"`alpha` must be > 0. Received: alpha={alpha}")
+    if name is None:
+        times = f"{alpha:g}".replace(".", "_")
+        name = "mobilenet_v3" if alpha == 1 else f"mobilenet_v3_{times}"
+    images = keras.Input(input_shape, dtype="float32", name="images")
+    model = keras.applications.MobileNetV3Large(
+        weights=None,
+        input_tensor=images,
+        input_shape=input_shape,
+        alpha=alpha,
+        classes=classes,
+        classifier_activation=None,
+        include_preprocessing=False,
+    )
+    # Keras's own takes a list of inputs, and warns of every tensor.
+    model = keras.Model(images, model.output, name=name)
+    return _numbered_from_the_start(model)
+
+
+def _numbered_from_the_start(model: keras.Model) -> keras.Model:
+    # Keras numbers activations and sums through the whole process: the second model
+    # built would name them otherwise, and taps and configurations would not match.
+    seen: Counter[str] = Counter()
+    names = {}
+    for operation in model.operations:
+        stem = re.sub(r"_\d+$", "", operation.name)
+        if stem.replace("_", "") == type(operation).__name__.lower():
+            names[operation.name] = f"{stem}_{seen[stem]}" if seen[stem] else stem
+            seen[stem] += 1
+
+    def rename(config):
+        if isinstance(config, dict):
+            return {key: rename(value) for key, value in config.items()}
+        if isinstance(config, list | tuple):
+            return type(config)(rename(value) for value in config)
+        return names.get(config, config) if isinstance(config, str) else config
+
+    return type(model).from_config(rename(model.get_config()))

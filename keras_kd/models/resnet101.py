@@ -1,0 +1,44 @@
+import keras
+
+from keras_kd.models.arguments import check_image_classifier
+
+
+def ResNet101(input_shape=(64, 64, 3), classes=10, name="resnet101") -> keras.Model:
+    """ResNet-101 with bottleneck blocks, randomly initialised.
+
+    `keras.applications.ResNet101` with logits: 44,707,176 parameters, of them
+    44,601,832 trainable, for 1,000 classes. This is the network for ImageNet; those
+    for CIFAR are `ResNet`.
+
+    Args:
+        input_shape: `(height, width, channels)`, at least 32x32 pixels.
+        classes: the number of logits.
+        name: the model's name.
+
+    Returns:
+        A functional model from images, float32, to `(batch, classes)` logits. Layers
+        are named as in Keras: `conv1_conv`, ..., `conv5_block3_out`, `avg_pool`; the
+        logits are the layer `predictions`.
+
+    Raises:
+        ValueError: the images are below 32x32, or images or classes make no sense.
+
+    Source: He, Zhang, Ren & Sun, CVPR 2016, Table 1.
+
+    Example:
+
+    ```python
+    teacher = keras_kd.models.ResNet101(input_shape=(64, 64, 3), classes=200)
+    ```
+    """
+    check_image_classifier("ResNet101", input_shape, classes, smallest=32)
+    images = keras.Input(input_shape, dtype="float32", name="images")
+    model = keras.applications.ResNet101(
+        weights=None,
+        input_tensor=images,
+        input_shape=input_shape,
+        classes=classes,
+        classifier_activation=None,
+    )
+    # Keras's own takes a list of inputs, and warns of every tensor.
+    return keras.Model(images, model.output, name=name)

@@ -1,0 +1,35 @@
+"""A classifier made of a keras-cv backbone is a teacher like any other."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_kd
+from keras_kd.models import LeNet5
+
+keras_cv = pytest.importorskip("keras_cv", exc_type=ModuleNotFoundError)
+
+
+def test_backbone_as_teacher():
+    backbone = keras_cv.models.ResNetV2Backbone(
+        stackwise_filters=[8, 16],
+        stackwise_blocks=[1, 1],
+        stackwise_strides=[1, 2],
+        input_shape=(32, 32, 3),
+        include_rescaling=False,
+    )
+    teacher = keras_cv.models.ImageClassifier(backbone, num_classes=5, activation=None)
+    student = LeNet5((32, 32, 3), classes=5, width=0.5)
+    images = np.random.default_rng(0).random((8, 32, 32, 3), "float32")
+
+    logits = keras.ops.convert_to_numpy(teacher(images, training=False))
+    assert logits.shape == (8, 5)
+    assert np.any(logits < 0)
+
+    before = [np.array(value) for value in teacher.get_weights()]
+    distiller = keras_kd.Distiller(teacher, student)
+    distiller.compile(optimizer="adam")
+    history = distiller.fit(images, batch_size=8, epochs=2, verbose=0).history
+    assert history["loss"][1] < history["loss"][0]
+    for old, new in zip(before, teacher.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
