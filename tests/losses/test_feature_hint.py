@@ -22,7 +22,7 @@ def test_equal_channels_need_no_projection():
     hint = FeatureHint("conv", "conv")
     hint.validate_model_compatibility(convnet(4), convnet(4))
     assert hint.weights == []
-    teacher, student = normal(2, 8, 8, 4, seed=1), normal(2, 8, 8, 4, seed=2)
+    teacher, student = normal(2, 4, 4, 3, seed=1), normal(2, 4, 4, 3, seed=2)
     expected = np.mean((np.float64(teacher) - student) ** 2)
     loss = hint.compute_loss(teacher, student)
     assert value(loss) == pytest.approx(expected, rel=1e-5)

@@ -18,7 +18,7 @@ from keras_kd.losses import LogitMSE, SoftTargets
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
 def test_kl_is_torchdistills_batchmean_times_temperature_squared(temperature):
-    teacher, student = normal(7, 5, seed=1), normal(7, 5, seed=2)
+    teacher, student = normal(6, 4, seed=1), normal(6, 4, seed=2)
     oracle = torchdistill.KDLoss("s", "output", "t", "output", temperature, beta=1.0)
     expected = temperature**2 * of_torchdistill(oracle, teacher, student)
     loss = SoftTargets(temperature).compute_loss(teacher, student)
@@ -26,7 +26,7 @@ def test_kl_is_torchdistills_batchmean_times_temperature_squared(temperature):
 
 
 def test_cross_entropy_is_the_papers_formula():
-    teacher, student = normal(3, 6, 5, seed=1), normal(3, 6, 5, seed=2)
+    teacher, student = normal(2, 3, 4, seed=1), normal(2, 3, 4, seed=2)
     p, q = softmax(teacher / 3.0), softmax(student / 3.0)
     expected = 9.0 * np.mean(-(p * np.log(q)).sum(-1))
     loss = SoftTargets(3.0, "cross_entropy").compute_loss(teacher, student)
@@ -35,7 +35,7 @@ def test_cross_entropy_is_the_papers_formula():
 
 @pytest.mark.parametrize("divergence", ["kl_divergence", "cross_entropy"])
 def test_one_unit_is_a_bernoulli_variable(divergence):
-    teacher, student = normal(9, 1, seed=1), normal(9, 1, seed=2)
+    teacher, student = normal(6, 1, seed=1), normal(6, 1, seed=2)
     p, q = (1 / (1 + np.exp(-np.float64(z) / 2.0)) for z in (teacher, student))
     expected = -(p * np.log(q) + (1 - p) * np.log1p(-q))
     if divergence == "kl_divergence":
@@ -44,17 +44,17 @@ def test_one_unit_is_a_bernoulli_variable(divergence):
     assert value(loss) == pytest.approx(4.0 * expected.mean(), rel=1e-5)
 
 
-@pytest.mark.parametrize("units", [1, 3])
+@pytest.mark.parametrize("units", [1, 4])
 @pytest.mark.parametrize("divergence", ["kl_divergence", "cross_entropy"])
 def test_gradient_is_the_difference_of_probabilities(units, divergence):
-    teacher, student = normal(4, units, seed=1), normal(4, units, seed=2)
+    teacher, student = normal(6, units, seed=1), normal(6, units, seed=2)
     loss = SoftTargets(2.0, divergence)
     actual = gradient(lambda s: loss.compute_loss(teacher, s), student)
     if units == 1:
         p, q = (1 / (1 + np.exp(-np.float64(z) / 2.0)) for z in (teacher, student))
     else:
         p, q = softmax(teacher / 2.0), softmax(student / 2.0)
-    np.testing.assert_allclose(actual, 2.0 * (q - p) / 4, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(actual, 2.0 * (q - p) / 6, rtol=1e-4, atol=1e-6)
 
 
 @properties

@@ -32,7 +32,7 @@ def test_published_count(quick_weights):
     assert LeNet5((28, 28, 1), classes=10).count_params() == 61_706
 
 
-def test_same_logits_as_torch():
+def test_same_logits_as_torch(quick_weights):
     model = LeNet5((28, 28, 1), classes=7, width=0.5)
     nn = torch.nn
     peer = nn.Sequential(

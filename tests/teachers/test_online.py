@@ -59,6 +59,14 @@ def fit(online, trajectory, *callbacks, batches=4, model=None, x=None, **kwargs)
     return watch, history
 
 
+def by_hand(online, trajectory, steps=4):
+    """The same without training anything: three epochs."""
+    model = make_student()
+    watch = Watch(model.teacher, trajectory)
+    train_by_hand(model, online, watch, epochs=3, steps=steps)
+    return watch.seen
+
+
 def expected(trajectory, student_total, steps=None, hold=Fraction(0)):
     """The paper's rule, word for word."""
     horizon = (1 - hold) * student_total
@@ -89,7 +97,6 @@ def test_a_student_as_long_as_the_teacher_is_always_behind_it(trajectory):
 
 def test_other_schedules(trajectory):
     hold = Fraction(1, 3)
-    model = make_student()
     for online, used in (
         (
             OnlineTeacher(trajectory, hold=1 / 3),
@@ -120,8 +127,7 @@ def test_other_schedules(trajectory):
             expected(trajectory, 5) + [4] * 7,
         ),
     ):
-        watch, _ = fit(online, trajectory, model=model)
-        assert watch.seen == used
+        assert by_hand(online, trajectory) == used
 
 
 def test_initial_epoch(trajectory):
@@ -244,7 +250,7 @@ def test_the_cost_of_a_batch(trajectory, monkeypatch):
     counts = []
     for batches in (2, 6):
         asked.clear()
-        fit(OnlineTeacher(trajectory), trajectory, batches=batches)
+        by_hand(OnlineTeacher(trajectory), trajectory, batches)
         counts.append(len(asked))
     assert counts[0] == counts[1]
     for name in ("on_train_batch_end", "on_batch_end"):
@@ -261,7 +267,7 @@ def test_files_are_read_only_where_the_checkpoint_changes(trajectory, monkeypatc
         return load(self, index, model)
 
     monkeypatch.setattr(TeacherTrajectory, "load", counted)
-    fit(OnlineTeacher(trajectory), trajectory, batches=10)
+    by_hand(OnlineTeacher(trajectory), trajectory, steps=10)
     assert loads == [0, 1, 2, 3, 4]
 
 
@@ -295,9 +301,9 @@ def test_a_model_without_a_teacher(trajectory):
 
 
 def test_a_teacher_that_is_trained_with_the_model(trajectory):
-    student = make_student()
-    teacher = make_teacher()
-    distiller = keras.distillation.Distiller(teacher, student)
+    distiller = keras.distillation.Distiller(
+        make_teacher(), make_student(), keras.distillation.LogitsDistillation()
+    )
     distiller.compile("sgd", "sparse_categorical_crossentropy")
     refused("tracks its teacher as a layer", trajectory, distiller)
 
