@@ -19,11 +19,17 @@ def to_logits(outputs, kind: str):
     """
 
     def leaf(x):
-        x = at_least_float32(x)
-        if kind == "logits":
-            return x
-        p = ops.clip(x, _EPSILON, 1.0 - _EPSILON)
-        return ops.log(p) - ops.log1p(-p) if x.shape[-1] == 1 else ops.log(p)
+        logits = at_least_float32(x)
+        if kind == "probabilities":
+            p = ops.clip(logits, _EPSILON, 1.0 - _EPSILON)
+            logits = ops.log(p)
+            if x.shape[-1] == 1:
+                logits = logits - ops.log1p(-p)
+        # The losses leave out what a Keras mask does; arithmetic has lost it.
+        mask = getattr(x, "_keras_mask", None)
+        if mask is not None and logits is not x:
+            logits._keras_mask = mask
+        return logits
 
     return keras.tree.map_structure(leaf, outputs)
 

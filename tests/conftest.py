@@ -22,4 +22,5 @@ if keras.backend.backend() == "tensorflow":
 def seed():
     keras.utils.set_random_seed(0)
     yield
-    keras.backend.clear_session()
+    # Not its garbage collection, which costs more than many a test.
+    keras.backend.clear_session(free_memory=False)

@@ -76,7 +76,9 @@ def sparse_loss():
 
 def state(model):
     """Every bit of a model's state, as arrays by variable path and position."""
-    variables = model.variables + (model.optimizer.variables if model.optimizer else [])
+    variables = model.variables + (
+        optimizer.variables if (optimizer := getattr(model, "optimizer", None)) else []
+    )
     return [np.array(keras.ops.convert_to_numpy(v.value)) for v in variables]
 
 

@@ -373,3 +373,27 @@ def test_another_teacher_can_be_assigned():
     expected = fresh.evaluate(x, return_dict=True, verbose=0)["distillation_loss"]
     assert after == pytest.approx(expected, rel=1e-4)
     assert after != pytest.approx(before, rel=1e-3)
+
+
+def test_masked_positions_do_not_count():
+    """Tokens after the end of a sequence, also where the outputs are converted."""
+
+    def tagger(activation=None):
+        return keras.Sequential(
+            [
+                keras.Input((6,), dtype="int32"),
+                keras.layers.Embedding(9, 4, mask_zero=True),
+                keras.layers.Dense(CLASSES, activation=activation),
+            ]
+        )
+
+    tokens = np.random.default_rng(0).integers(1, 9, size=(4, 6)).astype("int32")
+    tokens[:, 3:] = 0
+    teacher, student = tagger(), tagger("softmax")
+    distiller = Distiller(teacher, student, student_outputs="probabilities")
+    distiller.compile("sgd")
+    padded = distiller.evaluate(tokens, return_dict=True, verbose=0)
+    short = distiller.evaluate(tokens[:, :3], return_dict=True, verbose=0)
+    assert padded["distillation_loss"] == pytest.approx(
+        short["distillation_loss"], rel=1e-4
+    )
