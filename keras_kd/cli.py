@@ -6,6 +6,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import json
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
@@ -24,6 +25,9 @@ from rich.progress import (
 from keras_kd import datasets, experiments
 from keras_kd.experiments.demo import DemoName, print_table
 from keras_kd.teachers import TeacherTrajectory
+
+# One run after another makes TensorFlow warn of retracing, which is as it should be.
+logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 app = typer.Typer(
     help="Knowledge distillation for Keras 3.\n\n"

@@ -1,0 +1,7 @@
+"""One door to image data: `load` gives NumPy arrays, `Batches` feeds them to `fit`."""
+
+from keras_kd.datasets.batches import Batches
+from keras_kd.datasets.dataset import Dataset
+from keras_kd.datasets.loading import load
+
+__all__ = ["Batches", "Dataset", "load"]

@@ -31,6 +31,8 @@ class Setting:
     batch_size: int
     learning_rate: float
     temperature: float
+    ema: float | None = None
+    hold: float = 0.0
     n_train: int | None = None
     n_test: int | None = None
 
@@ -96,6 +98,7 @@ def demo(
                 teacher,
                 data,
                 trajectory_folder,
+                ema=setting.ema,
                 seed=seed,
                 callbacks=watch("teacher"),
                 **common,
@@ -113,6 +116,7 @@ def demo(
                     data,
                     trajectory=trajectory,
                     temperature=setting.temperature,
+                    hold=setting.hold,
                     seed=seed,
                     callbacks=watch(method),
                     **common,

@@ -87,7 +87,7 @@ class TrajectoryRecorder(keras.callbacks.Callback):
         self.ema = ema
 
         self._writer: Any = None
-        self._average: Any = None
+        self._average: WeightAverage | None = None
         self._ema_updates = 0
         self._due = 0
         self._begun = False

@@ -92,3 +92,9 @@ def assert_same_bits(before, after):
 def copy_weights(source, target):
     target.set_weights(source.get_weights())
     return target
+
+
+def evaluate(distiller, *data):
+    """Its logs as floats; older versions of Keras return tensors."""
+    logs = distiller.evaluate(*data, return_dict=True, verbose=0)
+    return {key: float(value) for key, value in logs.items()}

@@ -4,7 +4,15 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from networks import CLASSES, convnet, copy_weights, images, plain, sparse_loss
+from networks import (
+    CLASSES,
+    convnet,
+    copy_weights,
+    evaluate,
+    images,
+    plain,
+    sparse_loss,
+)
 
 from keras_kd import Distiller
 from keras_kd.losses import FeatureHint, LogitMSE, SoftTargets
@@ -49,7 +57,7 @@ def test_unlabelled_data_leaves_out_what_needs_labels():
     validation = {f"val_{key}" for key in hard | soft}
     assert set(history) == soft | validation
     # With labels the same distiller logs them, and trains the same.
-    logs = distiller.evaluate(x, y, return_dict=True, verbose=0)
+    logs = evaluate(distiller, x, y)
     assert set(logs) == hard | soft
     assert logs["loss"] == pytest.approx(logs["distillation_loss"], rel=1e-5)
     assert set(distiller.fit(x, verbose=0).history) == soft
@@ -109,7 +117,7 @@ def test_regularisers_of_the_student_count_once_and_whole():
     student = plain(kernel_regularizer=keras.regularizers.L2(0.1))
     distiller = Distiller(plain(), student, alpha=1.0)
     distiller.compile("sgd")
-    logs = distiller.evaluate(x, return_dict=True, verbose=0)
+    logs = evaluate(distiller, x)
     penalty = 0.1 * np.sum(student.layers[-1].kernel.numpy() ** 2)
     assert logs["loss"] - logs["distillation_loss"] == pytest.approx(penalty, rel=1e-4)
 
@@ -119,7 +127,7 @@ def test_weights_and_names_of_several_losses():
     losses = {"soft": SoftTargets(2.0), "raw": LogitMSE()}
     distiller = Distiller(plain(), plain(), losses, {"soft": 0.5, "raw": 2.0})
     distiller.compile("sgd")
-    logs = distiller.evaluate(x, return_dict=True, verbose=0)
+    logs = evaluate(distiller, x)
     assert set(logs) == {
         "loss",
         "distillation_loss",
@@ -206,7 +214,7 @@ def test_mixed_precision(policy, half):
         assert isinstance(distiller.optimizer, keras.optimizers.LossScaleOptimizer)
     assert np.isfinite(history["loss"]).all()
     # The teacher saw the inputs as they are, not rounded to the student's type.
-    logs = distiller.evaluate(x, y, return_dict=True, verbose=0)
+    logs = evaluate(distiller, x, y)
     agreement = np.mean(
         np.argmax(ops.convert_to_numpy(ops.cast(teacher(x), "float32")), -1)
         == np.argmax(ops.convert_to_numpy(ops.cast(student(x), "float32")), -1)
@@ -241,7 +249,7 @@ def test_several_inputs_and_outputs():
     assert {"fidelity", "kind_fidelity", "broken_fidelity", "kind_accuracy"} <= set(
         history
     )
-    logs = distiller.evaluate(inputs, labels, return_dict=True, verbose=0)
+    logs = evaluate(distiller, inputs, labels)
     teacher = distiller.teacher.predict(inputs, verbose=0)
     student = distiller.predict(inputs, verbose=0)
     kind = np.mean(teacher["kind"].argmax(-1) == student["kind"].argmax(-1))
@@ -370,7 +378,7 @@ def test_another_teacher_can_be_assigned():
     after = distiller.fit(x, verbose=0).history["distillation_loss"][0]
     fresh = Distiller(second, student)
     fresh.compile("sgd")
-    expected = fresh.evaluate(x, return_dict=True, verbose=0)["distillation_loss"]
+    expected = evaluate(fresh, x)["distillation_loss"]
     assert after == pytest.approx(expected, rel=1e-4)
     assert after != pytest.approx(before, rel=1e-3)
 
@@ -392,8 +400,8 @@ def test_masked_positions_do_not_count():
     teacher, student = tagger(), tagger("softmax")
     distiller = Distiller(teacher, student, student_outputs="probabilities")
     distiller.compile("sgd")
-    padded = distiller.evaluate(tokens, return_dict=True, verbose=0)
-    short = distiller.evaluate(tokens[:, :3], return_dict=True, verbose=0)
+    padded = evaluate(distiller, tokens)
+    short = evaluate(distiller, tokens[:, :3])
     assert padded["distillation_loss"] == pytest.approx(
         short["distillation_loss"], rel=1e-4
     )

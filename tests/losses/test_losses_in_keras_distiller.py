@@ -87,21 +87,20 @@ def test_decoupled_asks_for_the_labels_that_keras_does_not_pass():
         fit_one_step(distiller)
 
 
-def test_the_projection_of_a_hint_is_trained_and_saved(tmp_path):
-    hint = FeatureHint("conv", "conv")
-    distiller = distiller_with(hint, convnet(6), convnet(4, strides=2))
-    before = value(hint.projection.kernel)
+def test_the_projections_of_hints_are_trained_and_saved(tmp_path):
+    hints = [FeatureHint("pool", "pool"), FeatureHint("conv", "conv")]
+    distiller = distiller_with(hints, convnet(6), convnet(4, strides=2))
+    before = [value(hint.projection.kernel) for hint in hints]
     fit_one_step(distiller)
-    trained = value(hint.projection.kernel)
-    assert np.any(trained != before)
+    trained = [[value(w) for w in hint.weights] for hint in hints]
+    for kernel, (trained_kernel, _) in zip(before, trained, strict=True):
+        assert np.any(kernel != trained_kernel)
     distiller.save(tmp_path / "distiller.keras")
     loaded = keras.models.load_model(tmp_path / "distiller.keras")
-    (again,) = loaded.distillation_losses
-    assert isinstance(again, FeatureHint)
-    np.testing.assert_array_equal(value(again.projection.kernel), trained)
-    np.testing.assert_array_equal(
-        value(again.projection.bias), value(hint.projection.bias)
-    )
+    for hint, values in zip(loaded.distillation_losses, trained, strict=True):
+        assert isinstance(hint, FeatureHint)
+        for weight, expected in zip(hint.weights, values, strict=True):
+            np.testing.assert_array_equal(value(weight), expected)
     np.testing.assert_allclose(
         value(loaded.predict(X, verbose=0)), value(distiller.predict(X, verbose=0))
     )

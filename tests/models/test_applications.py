@@ -9,7 +9,7 @@ def trainable_parameters(model):
     return sum(int(np.prod(v.shape)) for v in model.trainable_variables)
 
 
-# Trainable parameters for 1,000 classes, as torchvision publishes them with its weights.
+# Trainable parameters for 1,000 classes, as published with torchvision's weights.
 PUBLISHED = {
     "VGG16": 138_357_544,
     "ResNet101": 44_549_160,

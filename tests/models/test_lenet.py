@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -6,7 +8,7 @@ from keras_kd.models import LeNet5
 
 
 def dense_parameters(*units):
-    pairs = zip(units[:-1], units[1:], strict=True)
+    pairs = itertools.pairwise(units)
     return sum(a * b + b for a, b in pairs)
 
 

@@ -1,3 +1,5 @@
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ def closed_form(depth, channels, classes):
     """3x3 convolutions without biases, two weights a channel after each, one dense."""
     per_stage = (depth - 2) // 3
     widths = [channels] + [16] * (1 + per_stage) + [32] * per_stage + [64] * per_stage
-    pairs = zip(widths[:-1], widths[1:], strict=True)
+    pairs = itertools.pairwise(widths)
     return sum(9 * a * b + 2 * b for a, b in pairs) + 64 * classes + classes
 
 

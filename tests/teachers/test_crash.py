@@ -35,6 +35,7 @@ class Faults:
             (os, "replace"),
             (os, "fsync"),
             (pathlib.Path, "write_text"),
+            (pathlib.Path, "write_bytes"),
             (pathlib.Path, "unlink"),
             (keras.Model, "save_weights"),
         ):
@@ -46,9 +47,9 @@ class Faults:
         def call(*args, **kwargs):
             self.calls += 1
             if self.calls == self.at and not self.after:
-                if name in ("write_text", "save_weights"):
+                if "write" in name or "save" in name:
                     # Torn in the middle of writing.
-                    path = args[0] if name == "write_text" else args[1]
+                    path = args[1] if owner is keras.Model else args[0]
                     with builtins.open(path, "wb") as file:
                         file.write(b'{"format": ')
                 raise Fault

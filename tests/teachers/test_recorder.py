@@ -132,13 +132,17 @@ def reference_average(states, decay, until, each=1):
 
 
 def test_average_of_the_weights(tmp_path):
+    # Alone, as a witness of each batch would bring JAX's state back for the recorder.
+    keras.utils.set_random_seed(5)
     witness = Witness()
+    fit(compiled(make_teacher()), witness)
+    keras.utils.set_random_seed(5)
     decays = (0.5, 0.99)
     recorders = [
         TrajectoryRecorder(tmp_path / f"{decay}", every=4, unit="step", ema=decay)
         for decay in decays
     ]
-    fit(compiled(make_teacher()), witness, *recorders)
+    fit(compiled(make_teacher()), *recorders)
     for decay in decays:
         assert TeacherTrajectory(tmp_path / f"{decay}").ema == decay
         recorded = recorded_weights(tmp_path / f"{decay}")

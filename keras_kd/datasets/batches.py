@@ -1,0 +1,177 @@
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import keras
+import numpy as np
+
+
+class Batches(keras.utils.PyDataset):
+    """Shuffled, augmented batches that depend on (seed, epoch) and on nothing else.
+
+    Batch `i` of epoch `e` is the same whatever ran before: in a run from scratch, in
+    one resumed at epoch `e`, for any number of workers.
+
+    `fit` does not tell a data set which epoch it is in. `epoch_callback` does: pass it
+    along, and the epochs are those of `fit`, also after `initial_epoch` and
+    `keras.callbacks.BackupAndRestore`. Without it, passes over the data are counted,
+    from 0 or from the last `set_epoch`.
+
+    Args:
+        x: `(n, ...)` array of images.
+        y: `(n, ...)` array of labels, or `None` for unlabelled data.
+        batch_size: examples a batch; the last one of an epoch may have fewer.
+        seed: an integer >= 0.
+        augment: a layer or model to pass images through, in training mode:
+            `keras.layers.RandomFlip`, ..., a `keras.Sequential` of them, or layers of
+            keras-cv. Its randomness must come from `keras.random.SeedGenerator`, as
+            theirs does. It runs on the CPU.
+        workers: how many threads prepare the next batches while the model trains; 1
+            prepares each when it is asked for. (Keras's own workers give the batches of
+            a first epoch out of order.)
+
+    Raises:
+        ValueError: lengths disagree, `batch_size` or `workers` is below 1, `seed` is
+            negative, or `augment` cannot be made reproducible.
+
+    Example:
+
+    ```python
+    augment = keras.Sequential([
+        keras.layers.RandomFlip("horizontal"),
+        # Shifts by up to 4 of 32 pixels, as CIFAR is usually padded and cropped.
+        keras.layers.RandomTranslation(4 / 32, 4 / 32, fill_mode="constant",
+                                       interpolation="nearest"),
+    ])
+    batches = Batches(data.x_train, data.y_train, seed=1, augment=augment)
+    model.fit(batches, epochs=30, callbacks=[batches.epoch_callback()])
+    ```
+    """
+
+    def __init__(self, x, y=None, batch_size=128, seed=0, augment=None, workers=1):
+        super().__init__()
+        if y is not None and len(x) != len(y):
+            raise ValueError(
+                "`x` and `y` must have the same length. "
+                f"Received: len(x)={len(x)}, len(y)={len(y)}"
+            )
+        if len(x) == 0:
+            raise ValueError("`x` must hold examples. Received: len(x)=0")
+        if batch_size < 1:
+            raise ValueError(
+                f"`batch_size` must be > 0. Received: batch_size={batch_size}"
+            )
+        if seed < 0:
+            raise ValueError(f"`seed` must be >= 0. Received: seed={seed}")
+        if workers < 1:
+            raise ValueError(f"`workers` must be > 0. Received: workers={workers}")
+        self.x = np.asarray(x)
+        self.y = None if y is None else np.asarray(y)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.augment = augment
+        self.epoch = 0
+        self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))
+        self._last_was_read = False
+        self._ahead = _Ahead(self._batch, len(self), workers) if workers > 1 else None
+        if augment is not None:
+            self._check_augment()
+
+    def __len__(self):
+        return -(-len(self.x) // self.batch_size)
+
+    def __getitem__(self, index):
+        epoch = self.epoch
+        if index == len(self) - 1:
+            self._last_was_read = True
+        return self._ahead(epoch, index) if self._ahead else self._batch(epoch, index)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Makes the next batches those of `epoch`, counted from 0."""
+        if epoch < 0:
+            raise ValueError(f"`epoch` must be >= 0. Received: epoch={epoch}")
+        self.epoch = epoch
+
+    def epoch_callback(self) -> keras.callbacks.Callback:
+        """A callback that calls `set_epoch` with each epoch of `fit`."""
+        return keras.callbacks.LambdaCallback(
+            on_epoch_begin=lambda epoch, logs: self.set_epoch(epoch)
+        )
+
+    def on_epoch_begin(self):
+        self._last_was_read = False
+
+    def on_epoch_end(self):
+        # Keras calls this also when it has only looked at the first batch.
+        if self._last_was_read:
+            self.epoch += 1
+        self._last_was_read = False
+
+    def _batch(self, epoch: int, index: int):
+        start = index * self.batch_size
+        chosen = self._permutation(epoch)[start : start + self.batch_size]
+        x = self.x[chosen]
+        if self.augment is not None:
+            x = self._augmented(x, epoch, index)
+        return (x,) if self.y is None else (x, self.y[chosen])
+
+    def _permutation(self, epoch: int) -> np.ndarray:
+        known, order = self._order
+        if known != epoch:
+            generator = np.random.default_rng([self.seed, epoch])
+            order = generator.permutation(len(self.x))
+            self._order = (epoch, order)
+        return order
+
+    def _augmented(self, x: np.ndarray, epoch: int, index: int) -> np.ndarray:
+        # A stateless call touches no variable: threads do not meet, and each batch has
+        # random states of its own.
+        states = np.random.SeedSequence([self.seed, epoch, index])
+        values = []
+        for variable in self.augment.non_trainable_variables:
+            if variable.path.endswith("seed_generator_state"):
+                # 31 bits: torch keeps them in a signed integer.
+                values.append(states.spawn(1)[0].generate_state(2) >> 1)
+            else:
+                values.append(variable.value)
+        trainable = [variable.value for variable in self.augment.trainable_variables]
+        with keras.device("cpu"):
+            x, _ = self.augment.stateless_call(trainable, values, x, training=True)
+            return np.asarray(keras.ops.convert_to_numpy(x))
+
+    def _check_augment(self) -> None:
+        x = self.x[: min(self.batch_size, 32)]
+        self.augment(x, training=True)
+        first, second = (self._augmented(x, 0, 0) for _ in range(2))
+        if len(first) != len(x):
+            raise ValueError(
+                "`augment` must give one image for each. "
+                f"Received: {len(first)} for {len(x)}."
+            )
+        if not np.array_equal(first, second):
+            raise ValueError(
+                "`augment` must draw its random numbers from a "
+                "`keras.random.SeedGenerator` that it tracks, to be reproducible. "
+                f"Received: augment={self.augment}"
+            )
+
+
+class _Ahead:
+    """Prepares the batches that will be asked for next."""
+
+    def __init__(self, prepare, length: int, workers: int):
+        self._prepare, self._length, self._workers = prepare, length, workers
+        self._pool = ThreadPoolExecutor(workers)
+        self._lock = threading.Lock()
+        self._futures: dict[tuple[int, int], Future] = {}
+
+    def __call__(self, epoch: int, index: int):
+        with self._lock:
+            wanted = range(index, min(index + 1 + self._workers, self._length))
+            futures = {}
+            for i in wanted:
+                key = (epoch, i)
+                futures[key] = self._futures.get(key) or self._pool.submit(
+                    self._prepare, epoch, i
+                )
+            self._futures = futures
+        return futures[epoch, index].result()

@@ -1,0 +1,58 @@
+import pickle
+from pathlib import Path
+
+import numpy as np
+
+from keras_kd.datasets.keras_cache import keras_cache
+from keras_kd.datasets.raw import Raw
+
+# Folder of the official "python version", its training and test files, and the labels.
+_LAYOUTS = {
+    "cifar10": (
+        "cifar-10-batches-py",
+        [f"data_batch_{i}" for i in range(1, 6)],
+        "test_batch",
+        b"labels",
+    ),
+    "cifar100": ("cifar-100-python", ["train"], "test", b"fine_labels"),
+}
+
+
+def read_cifar(name: str, folder: Path | None) -> Raw | None:
+    """CIFAR-10 or CIFAR-100 from its official "python version".
+
+    Args:
+        name: "cifar10" or "cifar100", the latter with its 100 fine labels.
+        folder: the unpacked archive or the folder it is in; by default Keras's cache.
+
+    Returns:
+        32x32 images from 0 to 255, or `None` if a file is missing.
+
+    Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
+    """
+    inner, train, test, key = _LAYOUTS[name]
+    folder = folder or keras_cache() / f"{inner}-target"
+    if (folder / inner).is_dir():
+        folder = folder / inner
+    if not all((folder / file).exists() for file in [*train, test]):
+        return None
+    parts = [_read_batch(folder / file, key) for file in train]
+    x_train, y_train = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    return Raw(x_train, y_train, *_read_batch(folder / test, key))
+
+
+def _read_batch(path: Path, key: bytes) -> tuple[np.ndarray, np.ndarray]:
+    with path.open("rb") as file:
+        batch = _ArraysOnly(file, encoding="bytes").load()
+    images = np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, 32, 32)
+    return images.transpose(0, 2, 3, 1), np.asarray(batch[key])
+
+
+class _ArraysOnly(pickle.Unpickler):
+    # A pickle can run any function that it names.
+    def find_class(self, module, name):
+        if module.startswith("numpy") and name in ("_reconstruct", "ndarray", "dtype"):
+            return super().find_class(module, name)
+        if (module, name) == ("_codecs", "encode"):
+            return super().find_class(module, name)
+        raise pickle.UnpicklingError(f"CIFAR files hold no {module}.{name}.")
