@@ -11,10 +11,11 @@ class Batches(keras.utils.PyDataset):
     Batch `i` of epoch `e` is the same whatever ran before: in a run from scratch, in
     one resumed at epoch `e`, for any number of workers.
 
-    `fit` does not tell a data set which epoch it is in. `epoch_callback` does: pass it
-    along, and the epochs are those of `fit`, also after `initial_epoch` and
-    `keras.callbacks.BackupAndRestore`. Without it, passes over the data are counted,
-    from 0 or from the last `set_epoch`.
+    `fit` must be given `shuffle=False`: left alone it mixes up the order of batches with
+    Python's own random numbers. Nor does it tell a data set which epoch it is in.
+    `epoch_callback` does: pass it along, and the epochs are those of `fit`, also after
+    `initial_epoch` and `keras.callbacks.BackupAndRestore`. Without it, passes over the
+    data are counted, from 0 or from the last `set_epoch`.
 
     Args:
         x: `(n, ...)` array of images.
@@ -31,7 +32,7 @@ class Batches(keras.utils.PyDataset):
 
     Raises:
         ValueError: lengths disagree, `batch_size` or `workers` is below 1, `seed` is
-            negative, or `augment` cannot be made reproducible.
+            negative, `augment` cannot be made reproducible, or `fit` shuffles too.
 
     Example:
 
@@ -43,7 +44,8 @@ class Batches(keras.utils.PyDataset):
                                        interpolation="nearest"),
     ])
     batches = Batches(data.x_train, data.y_train, seed=1, augment=augment)
-    model.fit(batches, epochs=30, callbacks=[batches.epoch_callback()])
+    model.fit(batches, epochs=30, shuffle=False,
+              callbacks=[batches.epoch_callback()])
     ```
     """
 
@@ -72,6 +74,8 @@ class Batches(keras.utils.PyDataset):
         self.epoch = 0
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))
         self._last_was_read = False
+        self._within_epoch = False
+        self._reached = -1
         self._ahead = _Ahead(self._batch, len(self), workers) if workers > 1 else None
         if augment is not None:
             self._check_augment()
@@ -81,6 +85,8 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, index):
         epoch = self.epoch
+        if self._within_epoch:
+            self._check_order(index)
         if index == len(self) - 1:
             self._last_was_read = True
         return self._ahead(epoch, index) if self._ahead else self._batch(epoch, index)
@@ -98,13 +104,26 @@ class Batches(keras.utils.PyDataset):
         )
 
     def on_epoch_begin(self):
+        self._within_epoch = True
         self._last_was_read = False
 
     def on_epoch_end(self):
         # Keras calls this also when it has only looked at the first batch.
         if self._last_was_read:
             self.epoch += 1
+        self._within_epoch = False
         self._last_was_read = False
+
+    def _check_order(self, index: int) -> None:
+        # Only the first pass is checked: later, one that Keras has begun to read ahead
+        # and dropped may still ask.
+        if index > self._reached + 1:
+            raise ValueError(
+                "`Batches` shuffles by itself: give `fit` the argument "
+                f"`shuffle=False`. Received: a request for batch {index} before "
+                f"batch {self._reached + 1}."
+            )
+        self._reached = max(self._reached, index)
 
     def _batch(self, epoch: int, index: int):
         start = index * self.batch_size

@@ -33,10 +33,10 @@ class OnlineTeacher(keras.callbacks.Callback):
 
     Args:
         trajectory: `keras_kd.TeacherTrajectory`, of a model like the teacher.
-        schedule: `None` for `keras_kd.schedules.NearestLater()`;
-            `keras_kd.schedules.EqualEpochs()`; a list of `(epoch, checkpoint)` pairs;
-            or a callable `(progress, trajectory) -> index`, where `progress` has
-            `step`, `epoch` and `total_steps`.
+        schedule: `None` for `keras_kd.teachers.schedules.NearestLater()`; another
+            schedule of that module, as `EqualEpochs()`; a list of `(epoch,
+            checkpoint)` pairs; or a callable `(progress, trajectory) -> index`, where
+            `progress` has `step`, `epoch` and `total_steps`.
         hold: in [0, 1): the share of the student's training, at its end, that belongs
             to the last checkpoint. The schedule is spread over the rest.
         total_steps: the student's batches in all, `S`. `None` for

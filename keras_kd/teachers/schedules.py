@@ -91,7 +91,8 @@ class AtEpochs(Schedule):
     Example:
 
     ```python
-    AtEpochs([(0, 0), (10, 4), (20, -1)])
+    schedule = keras_kd.teachers.schedules.AtEpochs([(0, 0), (10, 4), (20, -1)])
+    keras_kd.OnlineTeacher(trajectory, schedule)
     ```
     """
 
@@ -149,7 +150,7 @@ def as_schedule(schedule) -> Callable[[Progress, TeacherTrajectory], int]:
     if isinstance(schedule, list | tuple):
         return AtEpochs(schedule)
     raise TypeError(
-        "`schedule` must be None, a schedule of `keras_kd.schedules`, a list of "
+        "`schedule` must be None, a schedule of `keras_kd.teachers.schedules`, a list of "
         "(epoch, checkpoint) pairs, or a callable `(progress, trajectory) -> index`. "
         f"Received: schedule={schedule!r}"
     )

@@ -145,6 +145,7 @@ def test_resumed_fit_sees_what_a_run_from_scratch_saw(workers, callback):
             epochs=EPOCHS,
             initial_epoch=initial_epoch,
             callbacks=[*follow, Keep()],
+            shuffle=False,
             verbose=0,
         )
         return losses, [np.array(w) for w in model.get_weights()]
@@ -183,7 +184,7 @@ def test_fit_trains_on_the_batches_of_its_epoch():
     follow = data.epoch_callback()
     # Evaluation in between reads the data too, and changes nothing.
     model.evaluate(data, verbose=0)
-    model.fit(data, epochs=EPOCHS, callbacks=[follow, Keep()], verbose=0)
+    model.fit(data, epochs=EPOCHS, shuffle=False, callbacks=[follow, Keep()], verbose=0)
     for e, order in enumerate(orders):
         expected = [
             float((order[i : i + SIZE].astype(float) ** 2).sum())
@@ -195,10 +196,16 @@ def test_fit_trains_on_the_batches_of_its_epoch():
 def test_counts_epochs_when_nobody_tells():
     data = batches(augment=False)
     model = linear_model()
-    model.fit(data, epochs=2, verbose=0)
+    model.fit(data, epochs=2, shuffle=False, verbose=0)
     assert data.epoch == 2
-    model.fit(data, epochs=4, initial_epoch=2, verbose=0)
+    model.fit(data, epochs=4, initial_epoch=2, shuffle=False, verbose=0)
     assert data.epoch == 4
+
+
+def test_refuses_that_fit_shuffles_too():
+    # TensorFlow wraps what a data set raises.
+    with pytest.raises(Exception, match="give `fit` the argument `shuffle=False`"):
+        linear_model().fit(batches(augment=False), epochs=1, verbose=0)
 
 
 def test_unlabelled():

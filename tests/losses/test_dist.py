@@ -30,9 +30,11 @@ def test_one_unit_counts_as_two_classes():
 
 
 def test_positions_count_as_examples():
-    teacher, student = normal(2, 3, 4, seed=1), normal(2, 3, 4, seed=2)
-    flat = DIST().compute_loss(teacher.reshape(6, 4), student.reshape(6, 4))
-    assert value(DIST().compute_loss(teacher, student)) == pytest.approx(value(flat))
+    teacher, student = normal(2, 4, 4, seed=1), normal(2, 4, 4, seed=2)
+    flat = teacher.reshape(8, 4), student.reshape(8, 4)
+    oracle = torchdistill.DISTLoss("s", "output", "t", "output")
+    loss = DIST().compute_loss(teacher, student)
+    assert value(loss) == pytest.approx(of_torchdistill(oracle, *flat), rel=1e-5)
 
 
 @properties

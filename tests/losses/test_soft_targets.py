@@ -26,7 +26,7 @@ def test_kl_is_torchdistills_batchmean_times_temperature_squared(temperature):
 
 
 def test_cross_entropy_is_the_papers_formula():
-    teacher, student = normal(2, 3, 4, seed=1), normal(2, 3, 4, seed=2)
+    teacher, student = normal(2, 4, 4, seed=1), normal(2, 4, 4, seed=2)
     p, q = softmax(teacher / 3.0), softmax(student / 3.0)
     expected = 9.0 * np.mean(-(p * np.log(q)).sum(-1))
     loss = SoftTargets(3.0, "cross_entropy").compute_loss(teacher, student)

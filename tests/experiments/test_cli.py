@@ -1,0 +1,129 @@
+"""The command line on a few real images: what it writes, prints and refuses."""
+
+import dataclasses
+import importlib
+import json
+import re
+from typing import get_args
+
+import keras
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from keras_kd import datasets, experiments
+from keras_kd.cli import DatasetName, app
+from keras_kd.experiments.networks import NETWORKS, Network
+from keras_kd.teachers import TeacherTrajectory
+
+SMALL = ["--n-train", "96", "--batch-size", "32", "--epochs", "2"]
+LENET = ["--network", "lenet5", "--width", "0.2"]
+
+
+def run(*args, fails=False):
+    result = CliRunner().invoke(app, [str(arg) for arg in args])
+    assert (result.exit_code != 0) == fails, result.output
+    return result
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "teacher"
+    run("train-teacher", folder, *SMALL, *LENET)
+    return folder
+
+
+def test_teacher_is_recorded(teacher):
+    trajectory = TeacherTrajectory(teacher / "trajectory")
+    assert [c.step for c in trajectory] == [3, 6]
+    model = keras.saving.load_model(teacher / "model.keras")
+    for one, other in zip(
+        model.get_weights(), trajectory.load(-1).get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("mode", experiments.METHODS)
+def test_distill_and_evaluate(mode, teacher, tmp_path):
+    args = ["--mode", mode, *SMALL, *LENET]
+    if mode in ("offline", "online"):
+        args += ["--teacher", teacher]
+    if mode == "together":
+        args += ["--teacher-network", "lenet5"]
+    printed = run("distill", tmp_path / mode, *args).output
+    record = json.loads((tmp_path / mode / "run.json").read_text())
+    assert f"{100 * record['accuracy']:.2f} %" in printed
+    assert record["settings"]["mode"] == mode
+    assert (record["fidelity"] is None) == (mode == "none")
+    assert len(record["history"]["loss"]) == 2
+    if mode == "online":
+        assert record["history"]["teacher_checkpoint"] == [0.0, 1.0]
+    printed = run("evaluate", tmp_path / mode, "--teacher", teacher).output
+    assert f"test accuracy {100 * record['accuracy']:.2f} %" in printed
+    if mode in ("offline", "online"):
+        assert f"{100 * record['fidelity']:.2f} %" in printed
+
+
+def test_same_seed_same_student(teacher, tmp_path):
+    for name in "ab":
+        run("distill", tmp_path / name, "--teacher", teacher, *SMALL, *LENET)
+    one, other = (
+        json.loads((tmp_path / name / "run.json").read_text()) for name in "ab"
+    )
+    assert one["history"]["loss"] == pytest.approx(other["history"]["loss"], rel=1e-5)
+
+
+def test_demo(tmp_path, monkeypatch):
+    module = importlib.import_module("keras_kd.experiments.demo")
+    small = dataclasses.replace(
+        module.SETTINGS["digits"], teacher="lenet5", epochs=2, n_train=96, n_test=100
+    )
+    monkeypatch.setitem(module.SETTINGS, "digits", small)
+    printed = run("demo", "--seeds", 2, "--out", tmp_path).output
+    for word in ("no teacher", "offline", "online", "accuracy", "fidelity", "±"):
+        assert word in printed
+    results = json.loads((tmp_path / "digits" / "results.json").read_text())
+    assert {m: len(r) for m, r in results["runs"].items()} == dict.fromkeys(
+        ("teacher", "none", "offline", "online"), 2
+    )
+    # Students of one seed start alike, so without labels' noise they differ by method.
+    online = results["runs"]["online"][0]["history"]
+    assert online["teacher_checkpoint"] == [0.0, 1.0]
+    png = (tmp_path / "digits" / "curves.png").read_bytes()
+    assert png[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["distill", "out", "--mode", "online"], "needs --teacher"),
+        (["distill", "out", "--teacher", "nowhere"], "nowhere"),
+        (["distill", "out", "--alpha", "2"], "alpha"),
+        (["evaluate", "nowhere"], "no model at"),
+        (["train-teacher", "out", "--network", "resnet9"], "resnet9"),
+        (["train-teacher", "out", "--epochs", "0"], "epochs"),
+        (["train-teacher", "out", "--network", "resnet8", "--width", "2"], "width"),
+        (["demo", "--seeds", "0"], "seeds"),
+    ],
+)
+def test_errors_write_nothing(args, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(*args, fails=True)
+    said = " ".join((result.output + str(result.exception)).split())
+    assert message in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_teaches():
+    printed = run("--help").output
+    for word in ("train-teacher", "distill", "evaluate", "demo", "KERAS_BACKEND"):
+        assert word in printed
+    assert "successive checkpoints" in " ".join(run("distill", "--help").output.split())
+
+
+def test_names_are_those_of_the_library():
+    with pytest.raises(ValueError, match="`name` must be one of") as refused:
+        datasets.load("imagenet")
+    listed = set(re.findall(r"'(\w+)'", str(refused.value))) - {"imagenet"}
+    assert set(get_args(DatasetName)) == listed
+    assert set(get_args(Network)) == set(NETWORKS)
