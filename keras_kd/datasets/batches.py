@@ -11,7 +11,7 @@ class Batches(keras.utils.PyDataset):
     Batch `i` of epoch `e` is the same whatever ran before: in a run from scratch, in
     one resumed at epoch `e`, for any number of workers.
 
-    `fit` must be given `shuffle=False`: left alone it mixes up the order of batches with
+    `fit` must be given `shuffle=False`: left alone it mixes up the order of batches by
     Python's own random numbers. Nor does it tell a data set which epoch it is in.
     `epoch_callback` does: pass it along, and the epochs are those of `fit`, also after
     `initial_epoch` and `keras.callbacks.BackupAndRestore`. Without it, passes over the
@@ -71,6 +71,9 @@ class Batches(keras.utils.PyDataset):
         self.batch_size = batch_size
         self.seed = seed
         self.augment = augment
+        # Those of keras-cv take no such argument, and always augment.
+        takes_training = augment is not None and augment._call_has_training_arg
+        self._training = {"training": True} if takes_training else {}
         self.epoch = 0
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))
         self._last_was_read = False
@@ -154,12 +157,12 @@ class Batches(keras.utils.PyDataset):
                 values.append(variable.value)
         trainable = [variable.value for variable in self.augment.trainable_variables]
         with keras.device("cpu"):
-            x, _ = self.augment.stateless_call(trainable, values, x, training=True)
+            x, _ = self.augment.stateless_call(trainable, values, x, **self._training)
             return np.asarray(keras.ops.convert_to_numpy(x))
 
     def _check_augment(self) -> None:
         x = self.x[: min(self.batch_size, 32)]
-        self.augment(x, training=True)
+        self.augment(x, **self._training)
         first, second = (self._augmented(x, 0, 0) for _ in range(2))
         if len(first) != len(x):
             raise ValueError(

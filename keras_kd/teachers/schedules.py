@@ -150,9 +150,9 @@ def as_schedule(schedule) -> Callable[[Progress, TeacherTrajectory], int]:
     if isinstance(schedule, list | tuple):
         return AtEpochs(schedule)
     raise TypeError(
-        "`schedule` must be None, a schedule of `keras_kd.teachers.schedules`, a list of "
-        "(epoch, checkpoint) pairs, or a callable `(progress, trajectory) -> index`. "
-        f"Received: schedule={schedule!r}"
+        "`schedule` must be None, a schedule of `keras_kd.teachers.schedules`, a list "
+        "of (epoch, checkpoint) pairs, or a callable `(progress, trajectory) -> "
+        f"index`. Received: schedule={schedule!r}"
     )
 
 
