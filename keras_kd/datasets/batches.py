@@ -1,3 +1,4 @@
+import contextlib
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -24,8 +25,8 @@ class Batches(keras.utils.PyDataset):
         seed: an integer >= 0.
         augment: a layer or model to pass images through, in training mode:
             `keras.layers.RandomFlip`, ..., a `keras.Sequential` of them, or layers of
-            keras-cv. Its randomness must come from `keras.random.SeedGenerator`, as
-            theirs does. It runs on the CPU.
+            keras-cv (on TensorFlow; they get random generators of their own). A layer
+            of yours must draw from a `keras.random.SeedGenerator`. It runs on the CPU.
         workers: how many threads prepare the next batches while the model trains; 1
             prepares each when it is asked for. (Keras's own workers give the batches of
             a first epoch out of order.)
@@ -74,6 +75,8 @@ class Batches(keras.utils.PyDataset):
         # Those of keras-cv take no such argument, and always augment.
         takes_training = augment is not None and augment._call_has_training_arg
         self._training = {"training": True} if takes_training else {}
+        self._cv_layers = [] if augment is None else _keras_cv_layers(augment)
+        self._cv_lock = threading.Lock()
         self.epoch = 0
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))
         self._last_was_read = False
@@ -156,9 +159,16 @@ class Batches(keras.utils.PyDataset):
             else:
                 values.append(variable.value)
         trainable = [variable.value for variable in self.augment.trainable_variables]
-        with keras.device("cpu"):
-            x, _ = self.augment.stateless_call(trainable, values, x, **self._training)
-            return np.asarray(keras.ops.convert_to_numpy(x))
+        # Their state is not Keras's, so one thread at a time.
+        with self._cv_lock if self._cv_layers else contextlib.nullcontext():
+            for layer in self._cv_layers:
+                seed = int(states.spawn(1)[0].generate_state(1)[0])
+                layer._random_generator.reset_from_seed(seed)
+            with keras.device("cpu"):
+                x, _ = self.augment.stateless_call(
+                    trainable, values, x, **self._training
+                )
+                return np.asarray(keras.ops.convert_to_numpy(x))
 
     def _check_augment(self) -> None:
         x = self.x[: min(self.batch_size, 32)]
@@ -175,6 +185,18 @@ class Batches(keras.utils.PyDataset):
                 "`keras.random.SeedGenerator` that it tracks, to be reproducible. "
                 f"Received: augment={self.augment}"
             )
+
+
+def _keras_cv_layers(augment) -> list[keras.layers.Layer]:
+    # They draw from a `tf.random.Generator`, by default the one of the whole process,
+    # which is not ours to reset.
+    layers = []
+    for layer in augment._flatten_layers():
+        generator = getattr(layer, "_random_generator", None)
+        if hasattr(generator, "reset_from_seed"):
+            layer._random_generator = type(generator).from_seed(0)
+            layers.append(layer)
+    return layers
 
 
 class _Ahead:

@@ -239,14 +239,27 @@ def test_refuses_epochs():
         Batches(images()).set_epoch(-1)
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow",
+    reason="keras-cv's augmentation computes with TensorFlow",
+)
 def test_keras_cv_augmentation():
     keras_cv = pytest.importorskip("keras_cv", exc_type=ModuleNotFoundError)
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("keras-cv's augmentation computes with TensorFlow only.")
-    augment = keras_cv.layers.RandomFlip("horizontal")
-    first, second = (
-        Batches(images(), np.arange(N), SIZE, seed=1, augment=augment) for _ in range(2)
-    )
-    for e in (1, 0):
-        assert_same(epoch_of(first, e), epoch_of(second, e))
-    assert differ(epoch_of(first, 0), epoch_of(first, 1))
+
+    results = []
+    for workers in (1, 3):
+        augment = keras.Sequential(
+            [
+                keras_cv.layers.RandomFlip("horizontal"),
+                keras_cv.layers.RandomTranslation(0.25, 0.25, fill_mode="constant"),
+            ]
+        )
+        data = Batches(
+            images(), np.arange(N), SIZE, seed=1, augment=augment, workers=workers
+        )
+        results.append({e: epoch_of(data, e) for e in (1, 0)})
+    for e in (0, 1):
+        assert_same(results[0][e], results[1][e])
+    assert differ(results[0][0], results[0][1])
+    x, y = results[0][0][0]
+    assert not np.array_equal(x, images()[y])
