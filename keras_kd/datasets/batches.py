@@ -16,7 +16,8 @@ class Batches(keras.utils.PyDataset):
     Python's own random numbers. Nor does it tell a data set which epoch it is in.
     `epoch_callback` does: pass it along, and the epochs are those of `fit`, also after
     `initial_epoch` and `keras.callbacks.BackupAndRestore`. Without it, passes over the
-    data are counted, from 0 or from the last `set_epoch`.
+    data are counted, from 0 or from the last `set_epoch`; evaluation is a pass too, and
+    under `tf.distribute`, or where an epoch is a single batch, `fit` begins with one.
 
     Args:
         x: `(n, ...)` array of images.
@@ -193,7 +194,7 @@ def _keras_cv_layers(augment) -> list[keras.layers.Layer]:
     layers = []
     for layer in augment._flatten_layers():
         generator = getattr(layer, "_random_generator", None)
-        if hasattr(generator, "reset_from_seed"):
+        if generator is not None and hasattr(generator, "reset_from_seed"):
             layer._random_generator = type(generator).from_seed(0)
             layers.append(layer)
     return layers

@@ -188,7 +188,7 @@ def _train(
         validation_data=(dataset.x_test, dataset.y_test),
         validation_batch_size=512,
         shuffle=False,  # the batches have an order of their own
-        callbacks=callbacks,
+        callbacks=[batches.epoch_callback(), *callbacks],
         verbose=0,
     ).history
     seconds = time.perf_counter() - start

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-properties = settings(max_examples=20, deadline=None, derandomize=True)
+properties = settings(max_examples=12, deadline=None, derandomize=True)
 
 
 def normal(*shape, seed=0, scale=2.0):
