@@ -3,6 +3,10 @@
 import keras
 from keras import ops
 
+# Keras has no public door to masks, and tensors that take no attributes have theirs
+# elsewhere.
+from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
+
 KINDS = ("logits", "probabilities")
 
 # Probabilities are clipped here before the logarithm, as Keras's own losses do.
@@ -26,9 +30,9 @@ def to_logits(outputs, kind: str):
             if x.shape[-1] == 1:
                 logits = logits - ops.log1p(-p)
         # The losses leave out what a Keras mask does; arithmetic has lost it.
-        mask = getattr(x, "_keras_mask", None)
+        mask = get_keras_mask(x)
         if mask is not None and logits is not x:
-            logits._keras_mask = mask
+            set_keras_mask(logits, mask)
         return logits
 
     return keras.tree.map_structure(leaf, outputs)

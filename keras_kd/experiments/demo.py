@@ -40,9 +40,9 @@ class Setting:
 DemoName = Literal["digits", "fashion_mnist"]
 
 SETTINGS: dict[DemoName, Setting] = {
-    "digits": Setting("resnet8", "lenet5", 0.5, 20, 32, 0.05, 4.0),
+    "digits": Setting("resnet8", "lenet5", 0.5, 8, 64, 0.1, 4.0),
     "fashion_mnist": Setting(
-        "resnet8", "lenet5", 1.0, 10, 64, 0.05, 4.0, n_train=10_000, n_test=10_000
+        "resnet8", "lenet5", 1.0, 8, 64, 0.1, 4.0, n_train=10_000, n_test=10_000
     ),
 }
 
