@@ -252,7 +252,7 @@ def _model(path: Path) -> keras.Model:
 @app.command()
 def demo(
     dataset: Annotated[DemoName, typer.Option(help="Real images.")] = "digits",
-    seeds: Annotated[int, typer.Option(min=1, help="Repetitions.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, help="Repetitions.")] = 2,
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("runs/demo"),
     data_folder: DataFolder = None,
 ) -> None:

@@ -49,7 +49,7 @@ SETTINGS: dict[DemoName, Setting] = {
 
 def demo(
     dataset: DemoName = "digits",
-    seeds: int = 3,
+    seeds: int = 2,
     folder: str | Path = "runs/demo",
     folder_of_data: str | Path | None = None,
     progress: Callable[[str, int, int], keras.callbacks.Callback] | None = None,
