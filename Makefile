@@ -28,7 +28,7 @@ demo: $(VENV)/demo-ready
 
 # Two backends at a time, each in a process of its own.
 test: $(VENV)/test-ready
-	$(MAKE) --no-print-directory -j2 --output-sync=target $(BACKENDS:%=test-%)
+	$(MAKE) --no-print-directory -k -j2 --output-sync=target $(BACKENDS:%=test-%)
 
 $(BACKENDS:%=test-%): test-%: $(VENV)/test-ready
 	@echo "== tests on $*"
