@@ -1,15 +1,17 @@
 """Reads what named layers take in and give out during one ordinary forward pass.
 
-A tap replaces a layer's `call`, on that instance alone, by a function that records
-and passes on. Nothing is rebuilt and nothing runs twice, so taps work in functional,
-nested and subclassed models, inside any backend's tracing.
+A watcher stands between a layer and its `call`, on that instance alone: it may record
+and pass on (`tapping`), or run the layer's computation itself and `tap` a tensor in
+the middle of it. Nothing is rebuilt and nothing runs twice, so this works in
+functional, nested and subclassed models, inside any backend's tracing.
 """
 
 import contextlib
 import difflib
+import functools
 import threading
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, Protocol
 
 import keras
 import numpy as np
@@ -31,8 +33,11 @@ class Taps:
     def __contains__(self, layer) -> bool:
         return id(layer) in self._calls
 
-    def add(self, layer, call: Call) -> None:
-        self._calls[id(layer)].append(call)
+    def watch(self, layer, call, *args, **kwargs) -> Any:
+        outputs = call(*args, **kwargs)
+        inputs = args[0] if args else next(iter(kwargs.values()), None)
+        self._calls[id(layer)].append(Call(inputs, outputs))
+        return outputs
 
     def calls(self, layer) -> list[Call]:
         """All calls of `layer` in this forward pass."""
@@ -53,7 +58,17 @@ class Taps:
         return calls[0].outputs
 
 
-# Wrappers are shared by all threads and counted; what they record goes to the taps
+class Watcher(Protocol):
+    """What `watching` puts between layers and their `call`."""
+
+    def __contains__(self, layer) -> bool:
+        """Whether calls of `layer` are to be watched."""
+
+    def watch(self, layer, call: Callable, *args, **kwargs) -> Any:
+        """Called instead of `call`, the layer's own; returns the layer's outputs."""
+
+
+# Wrappers are shared by all threads and counted; what they see goes to the watchers
 # of the thread that runs the forward pass. So replicas of a tf.distribute strategy,
 # each in a thread of its own and paused in the middle of a pass, do not mix, and no
 # lock is held while a model runs.
@@ -74,16 +89,16 @@ def _install(layer) -> None:
         name = _call_attribute(layer)
         original = getattr(layer, name)
 
-        def recording_call(*args, **kwargs):
-            outputs = original(*args, **kwargs)
-            inputs = args[0] if args else next(iter(kwargs.values()), None)
-            for taps in getattr(_thread, "active", ()):
-                if layer in taps:
-                    taps.add(layer, Call(inputs, outputs))
-            return outputs
+        def watched_call(*args, **kwargs):
+            call = original
+            for watcher in getattr(_thread, "active", ()):
+                if layer in watcher:
+                    call = functools.partial(watcher.watch, layer, call)
+            return call(*args, **kwargs)
 
+        watched_call.is_watcher = True  # type: ignore[attr-defined]
         # Past Keras's and torch's attribute tracking, which have no business here.
-        object.__setattr__(layer, name, recording_call)
+        object.__setattr__(layer, name, watched_call)
 
 
 def _uninstall(layer) -> None:
@@ -95,10 +110,29 @@ def _uninstall(layer) -> None:
 
 
 @contextlib.contextmanager
-def tapping(layers: Iterable[keras.layers.Layer]) -> Iterator[Taps]:
-    """Records the calls of `layers` made by this thread inside the block.
+def watching(layers: Iterable[keras.layers.Layer], watcher: Watcher) -> Iterator[None]:
+    """Puts `watcher` between `layers` and their `call`, for this thread alone.
 
     The layers are as before when the block ends, however it ends.
+    """
+    layers = list({id(layer): layer for layer in layers}.values())
+    done: list[keras.layers.Layer] = []
+    active = _thread.__dict__.setdefault("active", [])
+    active.append(watcher)
+    try:
+        for layer in layers:
+            _install(layer)
+            done.append(layer)
+        yield
+    finally:
+        for layer in reversed(done):
+            _uninstall(layer)
+        active.remove(watcher)
+
+
+@contextlib.contextmanager
+def tapping(layers: Iterable[keras.layers.Layer]) -> Iterator[Taps]:
+    """Records the calls of `layers` made by this thread inside the block.
 
     Args:
         layers: the layers to tap; none at all costs nothing.
@@ -115,20 +149,35 @@ def tapping(layers: Iterable[keras.layers.Layer]) -> Iterator[Taps]:
     features = taps.output(conv)
     ```
     """
-    layers = list({id(layer): layer for layer in layers}.values())
+    layers = list(layers)
     taps = Taps(layers)
-    done: list[keras.layers.Layer] = []
-    active = _thread.__dict__.setdefault("active", [])
-    active.append(taps)
-    try:
-        for layer in layers:
-            _install(layer)
-            done.append(layer)
+    with watching(layers, taps):
         yield taps
+
+
+@contextlib.contextmanager
+def tapped_by(function: Callable[[Any, Any], Any]) -> Iterator[None]:
+    """Inside the block, this thread's `tap(key, tensor)` is `function(key, tensor)`."""
+    before = getattr(_thread, "tap", None)
+    _thread.tap = function
+    try:
+        yield
     finally:
-        for layer in reversed(done):
-            _uninstall(layer)
-        active.remove(taps)
+        _thread.tap = before
+
+
+def tap(key, tensor) -> Any:
+    """`tensor`, made known under `key` to whoever differentiates with respect to it.
+
+    Args:
+        key: names the place in the forward pass: a layer, and which call of it.
+        tensor: an intermediate result of the forward pass.
+
+    Returns:
+        The tensor to go on with: `tensor` itself when nobody listens.
+    """
+    function = getattr(_thread, "tap", None)
+    return tensor if function is None else function(key, tensor)
 
 
 def _children(layer) -> list[keras.layers.Layer]:
@@ -232,11 +281,22 @@ def output_shapes(model, paths: Iterable[str], partner=None) -> dict[str, tuple]
 
     Returns:
         `{path: shape}`, each shape with a leading 1 for the batch.
+
+    Raises:
+        ValueError: a layer gives several tensors, or is not called exactly once.
     """
     layers = {path: find_layer(model, path) for path in paths}
     with tapping(layers.values()) as taps:
         call_without_side_effects(model, example_inputs(model, partner))
-    return {path: tuple(taps.output(layer).shape) for path, layer in layers.items()}
+    outputs = {path: taps.output(layer) for path, layer in layers.items()}
+    for path, output in outputs.items():
+        if keras.tree.is_nested(output):
+            raise ValueError(
+                "A tapped layer must give one tensor. Received: layer "
+                f"'{path}' in model '{model.name}', which gives a structure of "
+                f"{len(keras.tree.flatten(output))}."
+            )
+    return {path: tuple(output.shape) for path, output in outputs.items()}
 
 
 def call_without_side_effects(

@@ -12,8 +12,28 @@ if keras.backend.backend() not in ("tensorflow", "jax", "torch"):
 
 _backend = importlib.import_module(f"keras_kd.backend.{keras.backend.backend()}")
 
+SLOW_MAX_POOLING_GRADIENT = _backend.SLOW_MAX_POOLING_GRADIENT
 DistillationTrainer = _backend.DistillationTrainer
 WeightAverage = _backend.WeightAverage
+compile_capture = _backend.compile_capture
+compile_forward = _backend.compile_forward
+compile_gradients = _backend.compile_gradients
+full_precision = _backend.full_precision
+per_example_gradients = _backend.per_example_gradients
 replica_count = _backend.replica_count
+to_numpy = _backend.to_numpy
+trace_scope = _backend.trace_scope
 
-__all__ = ["DistillationTrainer", "WeightAverage", "replica_count"]
+__all__ = [
+    "SLOW_MAX_POOLING_GRADIENT",
+    "DistillationTrainer",
+    "WeightAverage",
+    "compile_capture",
+    "compile_forward",
+    "compile_gradients",
+    "full_precision",
+    "per_example_gradients",
+    "replica_count",
+    "to_numpy",
+    "trace_scope",
+]

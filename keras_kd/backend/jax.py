@@ -9,14 +9,139 @@ assignment to the teacher's variables, with no state to synchronise.
 from typing import Any
 
 import jax
+import jax.extend
 import jax.numpy as jnp
 import keras
 import numpy as np
+
+# XLA scatters it, one window after another.
+SLOW_MAX_POOLING_GRADIENT = True
 
 
 def replica_count() -> int:
     """The number of replicas whose losses and gradients are summed."""
     return 1
+
+
+def full_precision():
+    """A context in which float32 products are float32, also on GPU and TPU."""
+    return jax.default_matmul_precision("highest")
+
+
+def trace_scope():
+    """Equal in two places if the same trace runs: not inside a loop or a vmap."""
+    return _trace_state(convention="flax")
+
+
+# Its place since JAX 0.7, and before.
+if hasattr(jax.extend.core, "get_opaque_trace_state"):
+    _trace_state = jax.extend.core.get_opaque_trace_state
+else:
+    _trace_state = jax.core.get_opaque_trace_state
+
+
+def to_numpy(tensor) -> np.ndarray:
+    """Without a copy, where the device's memory is the host's."""
+    return np.asarray(tensor)
+
+
+def compile_forward(forward):
+    """Compiles `forward(trainable_values, non_trainable_values, inputs)`."""
+    return jax.jit(forward)
+
+
+def compile_gradients(forward):
+    """Compiles the gradient of `sum(cotangents * outputs)` in the trainable values.
+
+    Args:
+        forward: `forward(trainable_values, non_trainable_values, inputs)`, the
+            outputs `(m, k)`.
+
+    Returns:
+        `(trainable_values, non_trainable_values, inputs, cotangents)` to
+        `(outputs, gradients)`.
+    """
+
+    @jax.jit
+    def gradients(trainable, non_trainable, inputs, cotangents):
+        outputs, pullback = jax.vjp(
+            lambda t: forward(t, non_trainable, inputs), trainable
+        )
+        return outputs, pullback(cotangents.astype(outputs.dtype))[0]
+
+    return gradients
+
+
+def compile_capture(record, factors):
+    """Compiles one forward pass and, for each cotangent, one backward pass to the taps.
+
+    Args:
+        record: `record(trainable_values, non_trainable_values, inputs, tap)`, which
+            runs the model with `tap(key, tensor)` in force and returns its outputs
+            `(m, k)` and a structure of recorded arrays.
+        factors: `factors(trainable_values, non_trainable_values, inputs, recorded,
+            cotangents, tapped)` with `tapped` `{key: (q, ...)}`, the gradients of each
+            output's sum at the taps; a list of tensors.
+
+    Returns:
+        `(trainable_values, non_trainable_values, inputs, cotangents)`, cotangents
+        `(q, m, k)`, to `(outputs, list of tensors)`.
+    """
+
+    @jax.jit
+    def capture(trainable, non_trainable, inputs, cotangents):
+        shapes = {}
+
+        def note(key, tensor):
+            shapes[key] = (tensor.shape, tensor.dtype)
+            return tensor
+
+        jax.eval_shape(lambda: record(trainable, non_trainable, inputs, note))
+        # Zeros, added at the taps and differentiated with respect to: the compiler
+        # takes the additions out again.
+        shifts = {key: jnp.zeros(*shape) for key, shape in shapes.items()}
+
+        def shifted(shifts):
+            def tap(key, tensor):
+                return tensor + shifts[key]
+
+            return record(trainable, non_trainable, inputs, tap)
+
+        outputs, pullback, recorded = jax.vjp(shifted, shifts, has_aux=True)
+        cotangents = cotangents.astype(outputs.dtype)
+        if len(cotangents) == 1:
+            tapped = {k: d[None] for k, d in pullback(cotangents[0])[0].items()}
+        else:
+            tapped = jax.vmap(lambda v: pullback(v)[0])(cotangents)
+        tensors = factors(
+            trainable, non_trainable, inputs, recorded, cotangents, tapped
+        )
+        return outputs, tensors
+
+    return capture
+
+
+def per_example_gradients(function, values, inputs, cotangents):
+    """Each example's own gradients, one vector-Jacobian product an output.
+
+    Args:
+        function: `function(values, inputs)`, a list of tensors with a leading 1, for
+            inputs with a leading 1.
+        values: list of tensors to differentiate with respect to.
+        inputs: list of tensors `(m, ...)`.
+        cotangents: list of tensors `(q, m, ...)`, like the outputs.
+
+    Returns:
+        List of tensors `(q, m, *shape)`, like the values.
+    """
+
+    def one(example, cotangent):
+        _, pullback = jax.vjp(
+            lambda v: function(v, [leaf[None] for leaf in example]), values
+        )
+        return jax.vmap(lambda c: pullback([leaf[None] for leaf in c])[0])(cotangent)
+
+    return jax.vmap(one, in_axes=(0, 1), out_axes=1)(inputs, cotangents)
 
 
 class _WithTeacher:

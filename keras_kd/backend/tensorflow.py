@@ -1,15 +1,171 @@
 """TensorFlow: the teacher's variables are captured by the compiled step."""
 
+import contextlib
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+SLOW_MAX_POOLING_GRADIENT = False
+
 
 def replica_count() -> int:
     """The number of replicas whose losses and gradients are summed."""
     return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+@contextlib.contextmanager
+def full_precision():
+    """A context in which float32 products are float32, also on a GPU."""
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)
+
+
+def trace_scope():
+    """Equal in two places if the same graph is built: not inside a loop or a map."""
+    return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+
+
+def to_numpy(tensor) -> np.ndarray:
+    """Without a copy, where the device's memory is the host's."""
+    return tensor.numpy()
+
+
+def compile_forward(forward):
+    """Compiles `forward(trainable_values, non_trainable_values, inputs)`.
+
+    The values are not passed on: variables are read where they lie.
+    """
+    function = tf.function(lambda inputs: forward(None, None, inputs), autograph=False)
+    return lambda trainable, non_trainable, inputs: function(inputs)
+
+
+def compile_gradients(forward):
+    """Compiles the gradient of `sum(cotangents * outputs)` in the trainable values.
+
+    Args:
+        forward: `forward(trainable_values, non_trainable_values, inputs)`, the
+            outputs `(m, k)`.
+
+    Returns:
+        `(trainable_variables, non_trainable_variables, inputs, cotangents)` to
+        `(outputs, gradients)`.
+    """
+
+    @tf.function(autograph=False)
+    def gradients(inputs, cotangents):
+        variables = gradients.variables
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)
+            outputs = forward(None, None, inputs)
+        return outputs, tape.gradient(
+            outputs,
+            variables,
+            tf.cast(cotangents, outputs.dtype),
+            unconnected_gradients="zero",
+        )
+
+    def compute(trainable, non_trainable, inputs, cotangents):
+        gradients.variables = trainable
+        return gradients(inputs, tf.convert_to_tensor(cotangents))
+
+    return compute
+
+
+def compile_capture(record, factors):
+    """Compiles one forward pass and, for each cotangent, one backward pass to the taps.
+
+    Args:
+        record: `record(trainable_values, non_trainable_values, inputs, tap)`, which
+            runs the model with `tap(key, tensor)` in force and returns its outputs
+            `(m, k)` and a structure of recorded arrays.
+        factors: `factors(trainable_values, non_trainable_values, inputs, recorded,
+            cotangents, tapped)` with `tapped` `{key: (q, ...)}`, the gradients of each
+            output's sum at the taps; a list of tensors.
+
+    Returns:
+        `(trainable_variables, non_trainable_variables, inputs, cotangents)`,
+        cotangents `(q, m, k)`, to `(outputs, list of tensors)`.
+    """
+
+    @tf.function(autograph=False)
+    def captured(inputs, cotangents):
+        taps = {}
+        tape = tf.GradientTape(persistent=True, watch_accessed_variables=False)
+
+        def tap(key, tensor):
+            tape.watch(tensor)
+            taps[key] = tensor
+            return tensor
+
+        with tape:
+            outputs, recorded = record(None, None, inputs, tap)
+        cotangents = tf.cast(cotangents, outputs.dtype)
+        rows = [
+            tape.gradient(outputs, list(taps.values()), c, unconnected_gradients="zero")
+            for c in tf.unstack(cotangents)
+        ]
+        tapped = {key: tf.stack([row[i] for row in rows]) for i, key in enumerate(taps)}
+        return outputs, factors(None, None, inputs, recorded, cotangents, tapped)
+
+    def capture(trainable, non_trainable, inputs, cotangents):
+        return captured(inputs, tf.convert_to_tensor(cotangents))
+
+    return capture
+
+
+def per_example_gradients(function, values, inputs, cotangents):
+    """Each example's own gradients, one vector-Jacobian product an output.
+
+    A loop over the examples: vectorised maps fail on the gradients of grouped
+    convolutions, recurrent layers and attention.
+
+    Args:
+        function: `function(values, inputs)`, a list of tensors with a leading 1, for
+            inputs with a leading 1.
+        values: list of tensors to differentiate with respect to.
+        inputs: list of tensors `(m, ...)`.
+        cotangents: list of tensors `(q, m, ...)`, like the outputs.
+
+    Returns:
+        List of tensors `(q, m, *shape)`, like the values.
+    """
+    values = [tf.convert_to_tensor(value) for value in values]
+    q = cotangents[0].shape[0]
+
+    def one(example):
+        leaves, cotangent = example
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(values)
+            outputs = function(values, [leaf[None] for leaf in leaves])
+        rows = [
+            tape.gradient(
+                outputs,
+                values,
+                output_gradients=[c[o][None] for c in cotangent],
+                unconnected_gradients="zero",
+            )
+            for o in range(q)
+        ]
+        return [
+            tf.stack([tf.convert_to_tensor(row[i]) for row in rows])
+            for i in range(len(values))
+        ]
+
+    by_example = [tf.experimental.numpy.moveaxis(c, 1, 0) for c in cotangents]
+    found = tf.map_fn(
+        one,
+        (inputs, by_example),
+        fn_output_signature=[
+            tf.TensorSpec((q, *value.shape), value.dtype) for value in values
+        ],
+    )
+    return [tf.experimental.numpy.moveaxis(gradient, 0, 1) for gradient in found]
 
 
 class DistillationTrainer(keras.Model):

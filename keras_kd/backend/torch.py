@@ -1,15 +1,167 @@
 """PyTorch: the teacher runs eagerly, without recording gradients."""
 
+import contextlib
 from typing import Any
 
 import keras
 import numpy as np
 import torch
 
+SLOW_MAX_POOLING_GRADIENT = False
+
 
 def replica_count() -> int:
     """The number of replicas whose losses and gradients are summed."""
     return 1
+
+
+@contextlib.contextmanager
+def full_precision():
+    """A context in which float32 products are float32, also on a GPU."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
+
+
+def trace_scope():
+    """Equal in two places if the same trace runs: not inside a vmap."""
+    return torch._C._functorch.maybe_current_level()
+
+
+def to_numpy(tensor) -> np.ndarray:
+    """Without a copy, where the device's memory is the host's."""
+    return tensor.detach().cpu().numpy()
+
+
+def compile_forward(forward):
+    """`forward(trainable_values, non_trainable_values, inputs)`, run eagerly."""
+    return torch.no_grad()(forward)
+
+
+def _detached(values):
+    return [value.detach() for value in values]
+
+
+def compile_gradients(forward):
+    """The gradient of `sum(cotangents * outputs)` in the trainable values.
+
+    Args:
+        forward: `forward(trainable_values, non_trainable_values, inputs)`, the
+            outputs `(m, k)`.
+
+    Returns:
+        `(trainable_values, non_trainable_values, inputs, cotangents)` to
+        `(outputs, gradients)`.
+    """
+
+    @torch.enable_grad()
+    def gradients(trainable, non_trainable, inputs, cotangents):
+        trainable = [value.requires_grad_() for value in _detached(trainable)]
+        outputs = forward(trainable, _detached(non_trainable), inputs)
+        cotangents = torch.as_tensor(cotangents).to(outputs)
+        return outputs.detach(), _gradients([outputs], trainable, [cotangents], False)
+
+    return gradients
+
+
+def _gradients(outputs, values, cotangents, retain):
+    if not any(output.requires_grad for output in outputs):
+        return [torch.zeros_like(value) for value in values]
+    pairs = [
+        (o, c) for o, c in zip(outputs, cotangents, strict=True) if o.requires_grad
+    ]
+    found = torch.autograd.grad(
+        [output for output, _ in pairs],
+        values,
+        [cotangent for _, cotangent in pairs],
+        retain_graph=retain,
+        allow_unused=True,
+    )
+    return [
+        torch.zeros_like(value) if gradient is None else gradient
+        for value, gradient in zip(values, found, strict=True)
+    ]
+
+
+def compile_capture(record, factors):
+    """One forward pass and, for each cotangent, one backward pass to the taps.
+
+    Args:
+        record: `record(trainable_values, non_trainable_values, inputs, tap)`, which
+            runs the model with `tap(key, tensor)` in force and returns its outputs
+            `(m, k)` and a structure of recorded arrays.
+        factors: `factors(trainable_values, non_trainable_values, inputs, recorded,
+            cotangents, tapped)` with `tapped` `{key: (q, ...)}`, the gradients of each
+            output's sum at the taps; a list of tensors.
+
+    Returns:
+        `(trainable_values, non_trainable_values, inputs, cotangents)`, cotangents
+        `(q, m, k)`, to `(outputs, list of tensors)`.
+    """
+
+    def capture(trainable, non_trainable, inputs, cotangents):
+        trainable, non_trainable = _detached(trainable), _detached(non_trainable)
+        taps = {}
+
+        def tap(key, tensor):
+            if not tensor.requires_grad:
+                tensor = tensor.detach().requires_grad_()
+            taps[key] = tensor
+            return tensor
+
+        with torch.enable_grad():
+            outputs, recorded = record(trainable, non_trainable, inputs, tap)
+        cotangents = torch.as_tensor(cotangents).to(outputs)
+        # Unused taps alone leave outputs that no gradient reaches.
+        rows = [
+            _gradients([outputs], list(taps.values()), [c], o + 1 < len(cotangents))
+            for o, c in enumerate(cotangents)
+        ]
+        tapped = {
+            key: torch.stack([row[i] for row in rows]) for i, key in enumerate(taps)
+        }
+        with torch.no_grad():
+            tensors = factors(
+                trainable, non_trainable, inputs, recorded, cotangents, tapped
+            )
+        return outputs.detach(), tensors
+
+    return capture
+
+
+def per_example_gradients(function, values, inputs, cotangents):
+    """Each example's own gradients, one vector-Jacobian product an output.
+
+    Args:
+        function: `function(values, inputs)`, a list of tensors with a leading 1, for
+            inputs with a leading 1.
+        values: list of tensors to differentiate with respect to.
+        inputs: list of tensors `(m, ...)`.
+        cotangents: list of tensors `(q, m, ...)`, like the outputs.
+
+    Returns:
+        List of tensors `(q, m, *shape)`, like the values.
+    """
+    values = [value.requires_grad_() for value in _detached(values)]
+    inputs = _detached(inputs)
+    examples = []
+    for i in range(cotangents[0].shape[1]):
+        with torch.enable_grad():
+            outputs = function(values, [leaf[i : i + 1] for leaf in inputs])
+        q = len(cotangents[0])
+        rows = [
+            _gradients(
+                outputs, values, [c[o, i : i + 1] for c in cotangents], o + 1 < q
+            )
+            for o in range(q)
+        ]
+        examples.append([torch.stack(same) for same in zip(*rows, strict=True)])
+    return [torch.stack(same, dim=1) for same in zip(*examples, strict=True)]
 
 
 class DistillationTrainer(keras.Model):

@@ -1,0 +1,122 @@
+"""Where a kernel's blocks go: memory, the caller's array, or a file that resumes."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from keras_kd.ntk.jacobian import FactoredJacobian
+
+
+class BlockFile:
+    """The kernel's array, and which of its blocks are done.
+
+    Args:
+        out: `None`, an array, or a path of a `.npy` file.
+        shape: of the kernel.
+        dtype: of the kernel.
+        left: rows.
+        right: columns; `None`: symmetric.
+        block: examples a block; a file that was begun keeps its own.
+
+    Raises:
+        ValueError: `out` has another shape or dtype, or the file was begun with
+            another model, weights or examples.
+    """
+
+    def __init__(self, out, shape, dtype, left: FactoredJacobian, right, block: int):
+        self.block = block
+        self.symmetric = right is None
+        self._progress: Path | None = None
+        self._done: set[tuple[int, int]] = set()
+        if out is None:
+            self.array = np.zeros(shape, dtype)
+            return
+        path = None
+        if isinstance(out, str | os.PathLike):
+            path = Path(out)
+        elif not isinstance(out, np.ndarray):
+            raise ValueError(
+                "`out` must be a NumPy array, a memory-mapped one, or the path of a "
+                f".npy file. Received: out of type {type(out).__name__}"
+            )
+        elif out.shape != shape or out.dtype != dtype:
+            raise ValueError(
+                f"`out` must have shape {shape} and dtype {np.dtype(dtype)}. Received: "
+                f"shape {out.shape} and dtype {out.dtype}"
+            )
+        elif isinstance(out, np.memmap) and out.filename is not None:
+            self._progress = Path(f"{out.filename}.progress.json")
+        if path is not None:
+            self._progress = Path(f"{path}.progress.json")
+        state = {"kernel": _fingerprint(left, right), "shape": list(shape)}
+        known = self._read(state, path or out)
+        if path is None:
+            self.array = out
+        elif path.exists():
+            self.array = np.lib.format.open_memmap(path, mode="r+")
+            if self.array.shape != shape or self.array.dtype != dtype:
+                raise ValueError(
+                    f"`out` must have shape {shape} and dtype {np.dtype(dtype)}. "
+                    f"Received: {path} with shape {self.array.shape} and dtype "
+                    f"{self.array.dtype}"
+                )
+        else:
+            known = None
+            self.array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+        if known is not None:
+            self.block = known["block"]
+            self._done = {(i, j) for i, j in known["done"]}
+        self._state = {**state, "block": self.block}
+
+    def _read(self, state, out) -> dict | None:
+        if self._progress is None or not self._progress.exists():
+            return None
+        known = json.loads(self._progress.read_text())
+        if {key: known.get(key) for key in state} != state:
+            raise ValueError(
+                f"`out` was begun with another model, weights, examples or options. "
+                f"Received: out={str(getattr(out, 'filename', out))!r}. Delete it and "
+                f"{self._progress} to begin anew."
+            )
+        return known
+
+    def is_done(self, i: slice, j: slice) -> bool:
+        return (i.start, j.start) in self._done
+
+    def write(self, i: slice, j: slice, block: np.ndarray) -> None:
+        self.array[i, j] = block
+        if self.symmetric and i != j:
+            axes = (1, 0, *range(2, block.ndim))
+            # The outputs change places too.
+            axes = (1, 0, 3, 2) if block.ndim == 4 else axes
+            self.array[j, i] = block.transpose(axes)
+        self._done.add((i.start, j.start))
+        if self._progress is not None:
+            if isinstance(self.array, np.memmap):
+                self.array.flush()
+            state = {**self._state, "done": sorted(self._done)}
+            # Whole or not at all.
+            new = self._progress.with_suffix(".tmp")
+            new.write_text(json.dumps(state))
+            new.replace(self._progress)
+
+    def finish(self) -> np.ndarray:
+        return self.array
+
+
+def _fingerprint(left: FactoredJacobian, right) -> str:
+    """Of all that the kernel depends on."""
+    digest = hashlib.sha256()
+    digest.update(repr((left.places, left.form)).encode())
+    digest.update(left.outputs.vectors.tobytes())
+    for variable in left.model.variables:
+        digest.update(keras.ops.convert_to_numpy(variable).tobytes())
+    for side in (left, right):
+        for leaf in keras.tree.flatten(side.examples.values if side else []):
+            digest.update(repr((leaf.shape, str(leaf.dtype))).encode())
+            digest.update(leaf.tobytes())
+    return digest.hexdigest()

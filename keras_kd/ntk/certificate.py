@@ -1,0 +1,231 @@
+"""No kernel without a certificate: the gradients that were assembled are the true ones.
+
+Once per compiled model and shape, random combinations of the outputs are
+differentiated in the ordinary way, and the gradient of every variable is compared with
+the sum of what the factors say. Half of the examples have no part in the combination:
+whatever they contribute shows a layer that mixes examples.
+"""
+
+import threading
+import warnings
+import weakref
+
+import keras
+import numpy as np
+
+from keras_kd import backend, taps
+from keras_kd.ntk.capture import Capture
+from keras_kd.ntk.examples import Examples
+from keras_kd.ntk.outputs import logits_of
+from keras_kd.ntk.roles import Roles
+
+# Relative errors above which a rule does not hold. Rounding stays far below, a wrong
+# rule is wrong by a multiple. (On JAX and PyTorch, Keras computes parts of a float64
+# model, among them tanh and batch normalisation, in float32.)
+_TOLERANCE = {"float64": 1e-4, "float32": 2e-3}
+_TOLERANCE_OF_HALF_PRECISION = 0.1
+
+# Of the gradient of all variables: what a gradient may be wrong by that is zero, or
+# nearly so, and rounding.
+_FLOOR = 1e-3
+
+_EXAMPLES = 4
+
+_lock = threading.Lock()
+_certified: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+
+
+class Certified:
+    """A capture that was compared with the ordinary gradient.
+
+    Attributes:
+        capture: of the model.
+        outputs: `k`.
+        dtype: of the model's outputs, float32 or float64.
+        sample: outputs `(m, k)` of a few examples.
+    """
+
+    def __init__(self, model, examples: Examples, variables, rules: bool):
+        forward = backend.compile_forward(_weakly(model))
+        trainable = [v.value for v in model.trainable_variables]
+        non_trainable = [v.value for v in model.non_trainable_variables]
+        m = max(2, min(_EXAMPLES, examples.n))
+        inputs = examples.first(m)
+        alone = backend.to_numpy(forward(trainable, non_trainable, examples.first(1)))
+        self.dtype = alone.dtype
+        self.outputs = alone.shape[1]
+        tolerance = _tolerance(model, self.dtype)
+        generator = np.random.default_rng(0)
+        cotangents = generator.standard_normal((m, self.outputs)).astype(self.dtype)
+        # The examples of the second half keep out.
+        cotangents[(m + 1) // 2 :] = 0
+        sample, gradients = backend.compile_gradients(_weakly(model))(
+            trainable, non_trainable, inputs, cotangents
+        )
+        self.sample = backend.to_numpy(sample)
+        if not (np.isfinite(alone).all() and np.isfinite(self.sample).all()):
+            raise ValueError(
+                "The model's outputs must be finite. Received: NaN or infinity from "
+                f"model '{model.name}'"
+            )
+        if not _close(alone[0], self.sample[0], tolerance):
+            raise _mixing(model, inputs, tolerance)
+        gradients = [backend.to_numpy(g).reshape(-1) for g in gradients]
+        roles = Roles(model, variables, rules)
+        while True:
+            self.capture = Capture(model, roles)
+            _, factors = self.capture(inputs, cotangents[None])
+            if self.capture.unreachable:
+                _give_up_inside(roles, self.capture.unreachable)
+                continue
+            if _reaches(factors, (m + 1) // 2):
+                raise _mixing(model, inputs, tolerance)
+            wrong = _wrong(gradients, factors, variables, tolerance)
+            if not wrong:
+                return
+            _demote(model, roles, wrong)
+
+
+def certified(model, examples: Examples, variables, rules: bool) -> Certified:
+    """The certified capture of `model`, made once and kept as long as the model lives.
+
+    Args:
+        model: a built model.
+        examples: their shapes and dtypes count, and a few of them are tried.
+        variables: indices of the trainable variables asked for.
+        rules: as in `Roles`.
+    """
+    key = (
+        examples.signature(),
+        tuple(variables),
+        tuple(id(v) for v in model.trainable_variables),
+        tuple(str(layer.dtype_policy.name) for layer in model._flatten_layers()),
+        rules,
+    )
+    with _lock:
+        known = _certified.setdefault(model, {})
+    if key not in known:
+        with backend.full_precision():
+            known[key] = Certified(model, examples, variables, rules)
+    return known[key]
+
+
+def _weakly(model):
+    reference = weakref.ref(model)
+
+    def forward(trainable, non_trainable, inputs):
+        return logits_of(reference(), inputs, trainable, non_trainable)
+
+    return forward
+
+
+def _tolerance(model, dtype) -> float:
+    policies = {layer.compute_dtype for layer in model._flatten_layers()}
+    if policies & {"float16", "bfloat16"}:
+        return _TOLERANCE_OF_HALF_PRECISION
+    if "float32" in policies:
+        return _TOLERANCE["float32"]
+    return _TOLERANCE.get(str(dtype), _TOLERANCE["float32"])
+
+
+def _close(a, b, tolerance: float) -> bool:
+    scale = max(np.linalg.norm(a), np.linalg.norm(b))
+    return bool(np.linalg.norm(a - b) <= tolerance * scale)
+
+
+def _reaches(factors, first: int) -> bool:
+    """Whether examples from `first` on have gradients."""
+    # Squares: nothing cancels.
+    return any(
+        np.any(np.abs(factor.squared_norms("trace")[first:]) > 0) for factor in factors
+    )
+
+
+def _wrong(gradients, factors, variables, tolerance: float) -> list[int]:
+    """The variables whose assembled gradients are not the true ones."""
+    assembled = {}
+    for factor in factors:
+        weights = np.ones((1, len(factor)))
+        assembled.update(factor.pull(weights))
+    floor = _FLOOR * max(np.linalg.norm(gradients[i]) for i in variables)
+    wrong = []
+    for i in variables:
+        error = np.linalg.norm(gradients[i] - assembled.get(i, 0.0))
+        if not error <= tolerance * (np.linalg.norm(gradients[i]) + floor):
+            wrong.append(i)
+    return wrong
+
+
+def _give_up_inside(roles: Roles, layers) -> None:
+    for layer in layers:
+        if layer is None:
+            roles.take_whole(list(roles.places.values()))
+        else:
+            roles.make_opaque(layer)
+
+
+def _demote(model, roles: Roles, wrong: list[int]) -> None:
+    """Has the next, more general way answer for variables that were wrong."""
+    for place in wrong:
+        variable = model.trainable_variables[place]
+        if place in roles.whole_model.values():
+            raise RuntimeError(
+                "Per-example gradients of the whole model do not add up to its "
+                f"gradient with respect to '{variable.path}' in model '{model.name}'. "
+                "Is its forward pass random in inference mode?"
+            )
+        names = ", ".join(f"'{name}'" for name in roles.owner_names(place))
+        owners = roles.ruled_owners(place)
+        if owners:
+            for layer in owners:
+                roles.make_opaque(layer)
+            way = "the layer's own per-example gradients"
+        else:
+            roles.take_whole([place])
+            way = "per-example gradients of the whole model"
+        warnings.warn(
+            f"The structure of layer {names} does not account for the gradient of "
+            f"'{variable.path}': it is used in some other way too. Its part of the "
+            f"kernel comes from {way}, exact but slower.",
+            stacklevel=2,
+        )
+
+
+def _mixing(model, inputs, tolerance: float) -> ValueError:
+    """Names the layer whose outputs for one example depend on the other examples."""
+    name = _first_mixing_layer(model, inputs, tolerance)
+    where = f"layer '{name}'" if name else f"model '{model.name}'"
+    return ValueError(
+        f"A kernel needs outputs that depend on one example each. Received: {where}, "
+        "whose outputs for one example change with the others in the batch."
+    )
+
+
+def _first_mixing_layer(model, inputs, tolerance: float) -> str | None:
+    layers = list(model._flatten_layers(include_self=False, recursive=True))
+
+    def seen(batch):
+        with taps.tapping(layers) as found:
+            taps.call_without_side_effects(model, batch)
+        return {
+            id(layer): [
+                backend.to_numpy(leaf)
+                for call in found.calls(layer)
+                for leaf in keras.tree.flatten(call.outputs)
+                if hasattr(leaf, "shape")
+            ]
+            for layer in layers
+        }
+
+    one = keras.tree.map_structure(lambda x: x[:1], inputs)
+    together, alone = seen(inputs), seen(one)
+    inner = [layer for layer in layers if not _contains_layers(layer)]
+    for layer in [*inner, *layers]:
+        for a, b in zip(together[id(layer)], alone[id(layer)], strict=False):
+            if b.shape[:1] == (1,) and not _close(a[:1], b, tolerance):
+                return layer.path or layer.name
+    return None
+
+
+def _contains_layers(layer) -> bool:
+    return any(True for _ in layer._flatten_layers(include_self=False))

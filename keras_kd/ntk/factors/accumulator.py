@@ -1,0 +1,216 @@
+"""One block of a kernel, to which layers add."""
+
+import math
+
+import numpy as np
+
+from keras_kd.ntk.factors import blas
+
+# Pairs of positions are worked off in pieces of so many numbers.
+_PIECE = 1 << 24
+
+
+class Accumulator:
+    """The sum, over layers, of `J J'^T` for two groups of examples.
+
+    Args:
+        form: `"trace"` sums over the outputs, `"per_output"` keeps a matrix for each,
+            `"full"` every pair of outputs.
+        outputs: their number, `q`.
+        rows: number of examples of the left group.
+        columns: of the right group; `None`: the same group, of which only the lower
+            triangle is computed.
+        dtype: of the sums.
+    """
+
+    def __init__(self, form: str, outputs: int, rows: int, columns: int | None, dtype):
+        self.form = form
+        self.outputs = outputs
+        self.rows = rows
+        self.symmetric = columns is None
+        self.columns = rows if columns is None else columns
+        self._buffers: dict[str, np.ndarray] = {}
+        width = outputs if form == "full" else 1
+        count = outputs if form == "per_output" else 1
+        # One matrix a kernel, in the order that BLAS adds to in place.
+        self._totals = [
+            np.zeros((width * rows, width * self.columns), dtype, order="F")
+            for _ in range(count)
+        ]
+
+    @property
+    def dtype(self):
+        return self._totals[0].dtype
+
+    def workspace(self, side: str):
+        """A function like `np.empty`, which gives the same memory again and again.
+
+        Memory that is new costs as much as what is written to it.
+        """
+
+        def empty(shape, dtype):
+            size = math.prod(shape)
+            buffer = self._buffers.get(side)
+            if buffer is None or buffer.size < size or buffer.dtype != dtype:
+                self._buffers[side] = buffer = np.empty(size, dtype)
+            return buffer[:size].reshape(shape)
+
+        return empty
+
+    def _matrices(self, features):
+        """Features `(q, m, p)` as the matrices whose products are summed, each with
+        the total that it goes to."""
+        features = np.ascontiguousarray(features, self.dtype)
+        if self.form == "full":
+            return [(0, features.reshape(-1, features.shape[-1]))]
+        keep = self.form == "per_output"
+        return [(o if keep else 0, rows) for o, rows in enumerate(features)]
+
+    def add_features(self, left, right=None) -> None:
+        """Adds the products of explicit gradients.
+
+        Args:
+            left: `(q, rows, p)`, gradients of each output with respect to `p` weights.
+            right: `(q, columns, p)`; left out where the block is symmetric.
+        """
+        lefts = self._matrices(left)
+        if self.symmetric:
+            for total, rows in lefts:
+                blas.add_gram(self._totals[total], rows)
+            return
+        for (total, rows), (_, columns) in zip(
+            lefts, self._matrices(right), strict=True
+        ):
+            blas.add_product(self._totals[total], rows, columns)
+
+    def _products(self, left, right):
+        """`left @ right.T`, of which the lower triangle counts where symmetric."""
+        total = np.zeros((len(left), len(right)), self.dtype, order="F")
+        if self.symmetric:
+            blas.add_gram(total, np.ascontiguousarray(left, self.dtype))
+        else:
+            blas.add_product(
+                total,
+                np.ascontiguousarray(left, self.dtype),
+                np.ascontiguousarray(right, self.dtype),
+            )
+        return total
+
+    def add_outer(self, inputs, cotangents, bias: bool) -> None:
+        r"""Adds `(A A'^T + 1) * (D D'^T)`, for gradients that are one outer product.
+
+        Args:
+            inputs: the pair `A`, `A'`, `(rows, i)` and `(columns, i)`, or a pair of
+                `None` for a bias alone.
+            cotangents: the pair `D`, `D'`, `(q, rows, o)` and `(q, columns, o)`.
+            bias: whether there is one, the 1 of the formula.
+        """
+        a, b = inputs
+        d, e = cotangents
+        common = None if a is None else self._products(a, b)
+        if common is not None and bias:
+            common += 1
+        for total, left, right in self._paired(d, e):
+            product = self._products(left, right)
+            if common is not None:
+                self._times(product, common)
+            self._totals[total] += product
+
+    def _times(self, product, common) -> None:
+        if self.form != "full":
+            product *= common
+            return
+        q, m, n = self.outputs, self.rows, self.columns
+        for o in range(q):
+            for p in range(q):
+                product[o * m : (o + 1) * m, p * n : (p + 1) * n] *= (
+                    common if o == p or not self.symmetric else _mirrored(common)
+                )
+
+    def _paired(self, d, e):
+        if self.form == "full":
+            yield 0, d.reshape(-1, d.shape[-1]), e.reshape(-1, e.shape[-1])
+        elif self.form == "per_output":
+            for o in range(self.outputs):
+                yield o, d[o], e[o]
+        else:
+            # Side by side, so that one product sums over the outputs.
+            yield (
+                0,
+                np.moveaxis(d, 0, 1).reshape(d.shape[1], -1),
+                np.moveaxis(e, 0, 1).reshape(e.shape[1], -1),
+            )
+
+    def add_pairs(self, inputs, cotangents, bias: bool) -> None:
+        r"""Adds `sum_{t,s} (a_t . a'_s + 1) (d_t . d'_s)`, never forming a gradient.
+
+        Args:
+            inputs: the pair `(rows, t, i)`, `(columns, s, i)`, or a pair of `None`.
+            cotangents: the pair `(q, rows, t, o)`, `(q, columns, s, o)`.
+            bias: whether there is one, the 1 of the formula.
+        """
+        a, b = inputs
+        d, e = cotangents
+        t, s = d.shape[2], e.shape[2]
+        step = max(1, int(np.sqrt(_PIECE / (t * s))))
+        # Below the diagonal of the full kernel lie all pairs of examples.
+        half = self.symmetric and self.form != "full"
+        for i in range(0, self.rows, step):
+            for j in range(0, i + 1 if half else self.columns, step):
+                left, right = slice(i, i + step), slice(j, min(j + step, self.columns))
+                common = None
+                if a is not None:
+                    common = _flat(a[left], self.dtype) @ _flat(b[right], self.dtype).T
+                    if bias:
+                        common += 1
+                self._add_piece(left, right, common, d[:, left], e[:, right])
+
+    def _add_piece(self, left, right, common, d, e) -> None:
+        def summed(p, q):
+            m, n = p.shape[0], q.shape[0]
+            product = _flat(p, self.dtype) @ _flat(q, self.dtype).T
+            if common is not None:
+                product *= common
+            return product.reshape(m, p.shape[1], n, q.shape[1]).sum((1, 3))
+
+        if self.form == "full":
+            for o in range(self.outputs):
+                for p in range(self.outputs):
+                    rows = slice(o * self.rows + left.start, None)
+                    columns = slice(p * self.columns + right.start, None)
+                    piece = summed(d[o], e[p])
+                    view = self._totals[0][rows, columns]
+                    view[: piece.shape[0], : piece.shape[1]] += piece
+            return
+        if self.form == "per_output":
+            for o in range(self.outputs):
+                self._totals[o][left, right] += summed(d[o], e[o])
+            return
+        # The outputs side by side in the contraction: one product for all of them.
+        p = np.moveaxis(d, 0, 2).reshape(*d.shape[1:3], -1)
+        q = np.moveaxis(e, 0, 2).reshape(*e.shape[1:3], -1)
+        self._totals[0][left, right] += summed(p, q)
+
+    def result(self) -> np.ndarray:
+        """`(rows, columns)`, `(rows, columns, q)` or `(rows, columns, q, q)`."""
+        if self.symmetric:
+            totals = [_mirrored(total) for total in self._totals]
+        else:
+            totals = self._totals
+        if self.form == "trace":
+            return totals[0]
+        if self.form == "per_output":
+            return np.stack(totals, -1)
+        q = self.outputs
+        full = totals[0].reshape(q, self.rows, q, self.columns)
+        return np.ascontiguousarray(full.transpose(1, 3, 0, 2))
+
+
+def _mirrored(total):
+    """The lower triangle and its reflection: exactly symmetric."""
+    lower = np.tril(total)
+    return lower + np.tril(total, -1).T
+
+
+def _flat(x, dtype):
+    return np.ascontiguousarray(x.reshape(-1, x.shape[-1]), dtype)

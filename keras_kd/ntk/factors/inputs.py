@@ -1,0 +1,185 @@
+"""What a linear layer multiplies by its kernel, at every position.
+
+Each kind gives `(examples, positions, groups, columns)` on demand, for a choice of
+columns, because a convolution's patches are many times larger than the images that
+they are cut from.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Positions:
+    """Vectors, one a position.
+
+    Attributes:
+        values: `(m, t, g, i)`.
+    """
+
+    values: np.ndarray
+
+    def __len__(self):
+        return len(self.values)
+
+    @property
+    def positions(self) -> int:
+        return self.values.shape[1]
+
+    @property
+    def size(self) -> int:
+        """Columns of one group."""
+        return self.values.shape[3]
+
+    @property
+    def stored(self) -> int:
+        """Numbers held for one example."""
+        return math.prod(self.values.shape[1:])
+
+    def in_dtype(self, dtype) -> "Positions":
+        return Positions(self.values.astype(dtype, copy=False))
+
+    def take(self, rows) -> "Positions":
+        return Positions(self.values[rows])
+
+    def blocks(self, count: int, others) -> list[slice]:
+        """All columns in blocks of at most about `count`."""
+        return [slice(i, min(i + count, self.size)) for i in range(0, self.size, count)]
+
+    def columns(self, block=None) -> np.ndarray:
+        """`(m, t, g, columns of the block)`; all of them without a block."""
+        return self.values if block is None else self.values[..., block]
+
+    @staticmethod
+    def concatenate(parts: list["Positions"]) -> "Positions":
+        return Positions(np.concatenate([part.values for part in parts]))
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a convolution cuts patches, one entry a spatial dimension."""
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The patches of images, cut when they are asked for.
+
+    Attributes:
+        images: `(m, *spatial, g, c)`: channels in `g` groups of `c`.
+        geometry: of the convolution.
+    """
+
+    images: np.ndarray
+    geometry: Geometry
+
+    def __len__(self):
+        return len(self.images)
+
+    @property
+    def positions(self) -> int:
+        return math.prod(self.geometry.outputs)
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.geometry.kernel) * self.images.shape[-1]
+
+    @property
+    def stored(self) -> int:
+        return math.prod(self.images.shape[1:])
+
+    def in_dtype(self, dtype) -> "Patches":
+        return Patches(self.images.astype(dtype, copy=False), self.geometry)
+
+    def take(self, rows) -> "Patches":
+        return Patches(self.images[rows], self.geometry)
+
+    def blocks(self, count: int, others) -> list[slice]:
+        # By channels: no patch is cut twice, no image read twice.
+        channels = self.images.shape[-1]
+        step = max(1, count // math.prod(self.geometry.kernel))
+        return [slice(c, min(c + step, channels)) for c in range(0, channels, step)]
+
+    def columns(self, block=None) -> np.ndarray:
+        shape = self.geometry
+        images = self.images if block is None else self.images[..., block]
+        m, (g, c) = len(images), images.shape[-2:]
+        none = (0, 0)
+        if any(pad != none for pad in shape.padding):
+            images = np.pad(images, (none, *shape.padding, none, none))
+        offsets = list(np.ndindex(*shape.kernel))
+        patches = np.empty((m, *shape.outputs, g, len(offsets), c), images.dtype)
+        for k, offset in enumerate(offsets):
+            window = tuple(
+                slice(o * d, o * d + (n - 1) * s + 1, s)
+                for o, d, n, s in zip(
+                    offset, shape.dilation, shape.outputs, shape.strides, strict=True
+                )
+            )
+            patches[..., k, :] = images[(slice(None), *window)]
+        return patches.reshape(m, self.positions, g, len(offsets) * c)
+
+    @staticmethod
+    def concatenate(parts: list["Patches"]) -> "Patches":
+        images = np.concatenate([part.images for part in parts])
+        return Patches(images, parts[0].geometry)
+
+
+@dataclass(frozen=True)
+class OneHot:
+    """Rows of a table, by their numbers.
+
+    Attributes:
+        ids: `(m, t)`, integers below `size`.
+        size: rows of the table.
+        dtype: of the columns.
+    """
+
+    ids: np.ndarray
+    size: int
+    dtype: np.dtype
+
+    def __len__(self):
+        return len(self.ids)
+
+    @property
+    def positions(self) -> int:
+        return self.ids.shape[1]
+
+    @property
+    def stored(self) -> int:
+        return self.ids.shape[1]
+
+    def in_dtype(self, dtype) -> "OneHot":
+        return OneHot(self.ids, self.size, np.dtype(dtype))
+
+    def take(self, rows) -> "OneHot":
+        return OneHot(self.ids[rows], self.size, self.dtype)
+
+    def blocks(self, count: int, others) -> list[np.ndarray]:
+        # Only rows of the table that occur have a gradient.
+        present = np.unique(np.concatenate([self.ids.ravel(), *_ids(others)]))
+        return np.array_split(present, max(1, math.ceil(len(present) / count)))
+
+    def columns(self, block=None) -> np.ndarray:
+        block = np.arange(self.size) if block is None else block
+        return (self.ids[:, :, None, None] == block).astype(self.dtype)
+
+    @staticmethod
+    def concatenate(parts: list["OneHot"]) -> "OneHot":
+        ids = np.concatenate([part.ids for part in parts])
+        return OneHot(ids, parts[0].size, parts[0].dtype)
+
+
+def _ids(others) -> list[np.ndarray]:
+    return [other.ids.ravel() for other in others]
+
+
+Inputs = Positions | Patches | OneHot

@@ -1,0 +1,154 @@
+"""The empirical neural tangent kernel, block by block."""
+
+import math
+
+import numpy as np
+from rich.progress import Progress
+
+from keras_kd.ntk.block_file import BlockFile
+from keras_kd.ntk.capture import Factor
+from keras_kd.ntk.diagonal import check_accumulate
+from keras_kd.ntk.factors import Accumulator
+from keras_kd.ntk.jacobian import FactoredJacobian, available_bytes
+
+# Of the memory that is there: what the factors of two blocks may take.
+_SHARE = 0.5
+
+
+def empirical_ntk(
+    model,
+    x1,
+    x2=None,
+    *,
+    outputs="trace",
+    batch_size=None,
+    implementation="auto",
+    accumulate="float32",
+    variables=None,
+    out=None,
+    progress=False,
+):
+    r"""The empirical neural tangent kernel $\Theta(x, x') = J(x) J(x')^\top$.
+
+    `J` is the Jacobian of the model's outputs in its trainable weights, in inference
+    mode. It is never formed where a layer's structure saves it: a layer that is linear
+    in its weights has gradients that are sums of outer products of its inputs and the
+    gradients at its outputs, all of which come from one forward and one backward pass.
+
+    Args:
+        model: a built `keras.Model` with one output, `(m, k)` for `m` examples; an
+            output of higher rank counts as flattened. Any layer will do.
+        x1: `n1` examples: an array, a structure of arrays as the model takes it, or a
+            data set, of whose batches `(x, y)` the `x` is taken.
+        x2: `n2` examples likewise; `None`: `x1` again, which takes half the work and
+            gives an exactly symmetric result.
+        outputs: `"trace"`, the sum of the kernels of the `k` outputs; `"per_output"`,
+            each of them; `"full"`, all pairs of outputs; an integer, one output;
+            `"pseudo"`, the kernel of the sum of the outputs over `sqrt(k)`; a vector
+            `v` of shape `(k,)`, the kernel of `v . f(x)`.
+        batch_size: examples a forward and backward pass; `None`: what fits.
+        implementation: `"structured"` never forms a gradient of a layer that has a
+            rule, `"jacobian"` takes every gradient by itself through the whole model,
+            `"auto"` counts operations and picks per layer.
+        accumulate: `"float32"` or `"float64"`, the precision of the sums and of the
+            result. A kernel that is to be inverted wants float64.
+        variables: list of trainable variables, where not all of them count.
+        out: an array of the result's shape, or the path of a `.npy` file to map into
+            memory: it is filled block by block, and a run that was stopped goes on
+            where it was.
+        progress: whether to show a progress bar.
+
+    Returns:
+        NumPy array `(n1, n2)`, for `"per_output"` `(n1, n2, k)`, for `"full"`
+        `(n1, n2, k, k)`; `out` if that was given.
+
+    Raises:
+        TypeError: `model` is not a Keras model.
+        ValueError: an argument is not as above, the outputs are not finite, or a layer
+            mixes the examples of a batch.
+
+    Source: Jacot et al., "Neural Tangent Kernel", NeurIPS 2018; the structure is that
+    of Novak et al., "Fast Finite Width Neural Tangent Kernel", ICML 2022.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> from keras_kd.ntk import empirical_ntk
+    >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(3)])
+    >>> x = np.random.default_rng(0).standard_normal((5, 8)).astype("float32")
+    >>> kernel = empirical_ntk(model, x)
+    >>> bool(np.allclose(kernel, 3 * (x @ x.T + 1), atol=1e-5))
+    True
+    """
+    check_accumulate(accumulate)
+    options = (outputs, variables, batch_size, implementation)
+    left = FactoredJacobian(model, x1, *options, name="x1")
+    right = None if x2 is None else FactoredJacobian(model, x2, *options, name="x2")
+    dtype = np.result_type(left.dtype, accumulate)
+    n2 = left.n if right is None else right.n
+    shape = left.outputs.shape(left.n, n2)
+    size = block_size(left, right, dtype)
+    file = BlockFile(out, shape, dtype, left, right, size)
+    blocks = _blocks(left.n, n2, file.block, right is None)
+    with Progress(disable=not progress) as bar:
+        task = bar.add_task("kernel", total=len(blocks))
+        held: tuple[slice, list[Factor]] | None = None
+        for i, j in blocks:
+            if not file.is_done(i, j):
+                # The rows of the last block serve the whole row of blocks.
+                if held is None or held[0] != i:
+                    held = None
+                    held = (i, left.rows(i.start, i.stop))
+                columns = None
+                if right is not None:
+                    columns = right.rows(j.start, j.stop)
+                elif i != j:
+                    columns = left.rows(j.start, j.stop)
+                file.write(i, j, block_of(left, held[1], columns, dtype))
+            bar.advance(task)
+    return file.finish()
+
+
+def block_of(jacobian, rows, columns, dtype) -> np.ndarray:
+    """The kernel of two groups of examples.
+
+    Args:
+        jacobian: says which outputs.
+        rows: factors of the left group.
+        columns: of the right group; `None`: the left one again.
+        dtype: of the sums.
+    """
+    total = Accumulator(
+        jacobian.form,
+        jacobian.q,
+        len(rows[0]),
+        None if columns is None else len(columns[0]),
+        dtype,
+    )
+    for i, factor in enumerate(rows):
+        factor.add_to(total, None if columns is None else columns[i])
+    return total.result()
+
+
+def block_size(left: FactoredJacobian, right, dtype) -> int:
+    """Examples a block, so that the factors of two blocks fit in memory."""
+    n = max(left.n, 0 if right is None else right.n)
+    entries = math.prod(left.outputs.shape(1, 1))
+    each = left.bytes_per_example()
+    budget = _SHARE * available_bytes()
+    # One block needs its factors once; the sums and their copies come on top.
+    sums = 3 * np.dtype(dtype).itemsize * entries
+    sides = 1 if right is None else 2
+    if sides * n * each + n * n * sums <= budget:
+        return n
+    # The positive root of 2 b each + b^2 sums = budget.
+    root = (-each + math.sqrt(each**2 + sums * budget)) / sums
+    return max(1, min(n, int(root)))
+
+
+def _blocks(n1: int, n2: int, size: int, symmetric: bool) -> list[tuple[slice, slice]]:
+    rows = [slice(i, min(i + size, n1)) for i in range(0, n1, size)]
+    columns = [slice(j, min(j + size, n2)) for j in range(0, n2, size)]
+    return [
+        (i, j) for i in rows for j in columns if not symmetric or j.start <= i.start
+    ]

@@ -1,0 +1,78 @@
+"""How each kind of layer is run, tapped, and its gradients taken apart.
+
+A rule is `rule(layer, site, inputs)`: it runs the layer's forward pass, has `site` tap
+the output of the part that is linear in the weights, and says what the weights'
+gradients are made of.
+"""
+
+import keras
+
+from keras_kd.ntk.rules.convolution import convolution
+from keras_kd.ntk.rules.convolution_transpose import convolution_transpose
+from keras_kd.ntk.rules.dense import dense
+from keras_kd.ntk.rules.depthwise import depthwise, separable
+from keras_kd.ntk.rules.einsum_dense import einsum_dense, is_supported
+from keras_kd.ntk.rules.embedding import embedding
+from keras_kd.ntk.rules.normalization import (
+    batch_normalization,
+    group_normalization,
+    layer_normalization,
+    rms_normalization,
+)
+from keras_kd.ntk.rules.prelu import prelu
+
+_layers = keras.layers
+
+# By the function that a class runs: a subclass with a `call` of its own has no rule.
+_RULES = {
+    cls.call: rule
+    for rule, classes in {
+        dense: [_layers.Dense],
+        einsum_dense: [_layers.EinsumDense],
+        convolution: [_layers.Conv1D, _layers.Conv2D, _layers.Conv3D],
+        convolution_transpose: [
+            _layers.Conv1DTranspose,
+            _layers.Conv2DTranspose,
+            _layers.Conv3DTranspose,
+        ],
+        depthwise: [_layers.DepthwiseConv1D, _layers.DepthwiseConv2D],
+        separable: [_layers.SeparableConv1D, _layers.SeparableConv2D],
+        batch_normalization: [_layers.BatchNormalization],
+        layer_normalization: [_layers.LayerNormalization],
+        group_normalization: [_layers.GroupNormalization],
+        rms_normalization: [_layers.RMSNormalization],
+        embedding: [_layers.Embedding],
+        prelu: [_layers.PReLU],
+    }.items()
+    for cls in classes
+}
+
+# They call other layers in loops or maps, where nothing can be tapped.
+_OPAQUE = (_layers.RNN, _layers.Bidirectional, _layers.TimeDistributed)
+
+
+def rule_of(layer):
+    """The rule for a layer's own weights; `None` where there is none that holds."""
+    if (
+        getattr(layer, "quantization_mode", None)
+        or getattr(layer, "lora_enabled", False)
+        or getattr(layer, "_remat_mode", None)
+        or _has_call_of_its_own(layer)
+    ):
+        return None
+    rule = _RULES.get(type(layer).call)
+    if rule is einsum_dense and not is_supported(layer):
+        return None
+    if rule is layer_normalization and layer.rms_scaling:
+        return None
+    return rule
+
+
+def _has_call_of_its_own(layer) -> bool:
+    call = layer.__dict__.get("call")
+    return call is not None and not hasattr(call, "is_watcher")
+
+
+def is_opaque(layer) -> bool:
+    """Whether the layers inside of `layer` are out of reach."""
+    return isinstance(layer, _OPAQUE) or bool(getattr(layer, "_remat_mode", None))

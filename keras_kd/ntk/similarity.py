@@ -1,0 +1,128 @@
+"""How alike two models' kernels are."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_kd.ntk.jacobian import FactoredJacobian
+from keras_kd.ntk.kernel import block_of, block_size
+from keras_kd.ntk.operator import NTKOperator
+
+
+class Similarity(NamedTuple):
+    """A cosine and what is known of its error.
+
+    Attributes:
+        cosine: between -1 and 1, for kernels 0 and 1.
+        standard_error: 0 where the cosine is exact.
+    """
+
+    cosine: float
+    standard_error: float
+
+
+def ntk_similarity(
+    model_a,
+    model_b,
+    x,
+    *,
+    outputs="trace",
+    probes=32,
+    seed=0,
+    batch_size=None,
+):
+    r"""Cosine of two models' NTKs, $\langle A, B \rangle / (\|A\| \|B\|)$ (Frobenius).
+
+    Args:
+        model_a: a built `keras.Model`; as in `empirical_ntk`.
+        model_b: another one that takes the same examples.
+        x: `n` examples.
+        outputs: as in `empirical_ntk`, but for `"per_output"`. For `"full"`, whose
+            kernel has `(n k)^2` entries, the three inner products are estimated from
+            random probes `v`: `(A v) . (B v)` is `<A, B>` in expectation. All other
+            forms are exact, computed block by block.
+        probes: number of random probes, at least 2.
+        seed: of the probes.
+        batch_size: examples a pass; `None`: what fits.
+
+    Returns:
+        `Similarity(cosine, standard_error)`; the standard error is that of the
+        jackknife over the probes, 0 where the cosine is exact.
+
+    Raises:
+        TypeError, ValueError: as `empirical_ntk`; also where the full kernels have
+            different numbers of outputs.
+
+    Source: the measure of Harutyunyan et al., ICLR 2023, section 4 (NTK similarity of
+    teacher and student).
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> from keras_kd.ntk import ntk_similarity
+    >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    >>> round(ntk_similarity(model, model, np.eye(4)).cosine, 6)
+    1.0
+    """
+    if not isinstance(probes, int | np.integer) or probes < 2:
+        raise ValueError(
+            f"`probes` must be an integer of at least 2. Received: probes={probes}"
+        )
+    if isinstance(outputs, str) and outputs == "per_output":
+        raise ValueError(
+            "`outputs` must be 'trace', 'full', 'pseudo', an index or a vector. "
+            "Received: outputs='per_output'; ask for one output at a time."
+        )
+    if isinstance(outputs, str) and outputs == "full":
+        return _estimated(model_a, model_b, x, probes, seed, batch_size)
+    a = FactoredJacobian(model_a, x, outputs, None, batch_size)
+    b = FactoredJacobian(model_b, a.examples, outputs, None, batch_size)
+    return Similarity(_exact(a, b), 0.0)
+
+
+def _exact(a: FactoredJacobian, b: FactoredJacobian) -> float:
+    dtype = np.dtype("float64")
+    # Both models' factors are in memory together.
+    size = max(1, min(block_size(a, a, dtype), block_size(b, b, dtype)))
+    starts = range(0, a.n, size)
+    products = np.zeros(3)
+    for i in starts:
+        rows = [side.rows(i, min(i + size, a.n)) for side in (a, b)]
+        for j in starts:
+            if j > i:
+                break
+            blocks = []
+            for side, mine in zip((a, b), rows, strict=True):
+                other = None if i == j else side.rows(j, min(j + size, a.n))
+                blocks.append(block_of(side, mine, other, dtype))
+            p, q = blocks
+            times = 1 if i == j else 2
+            products += times * np.array([np.vdot(p, q), np.vdot(p, p), np.vdot(q, q)])
+    return _cosine(products)
+
+
+def _cosine(products) -> float:
+    ab, aa, bb = products
+    return float(ab / np.sqrt(aa * bb))
+
+
+def _estimated(model_a, model_b, x, probes, seed, batch_size) -> Similarity:
+    a = NTKOperator(model_a, x, outputs="full", batch_size=batch_size)
+    b = NTKOperator(model_b, x, outputs="full", batch_size=batch_size)
+    if a.shape != b.shape:
+        raise ValueError(
+            "The full kernels of two models can be compared only if they have the same "
+            f"number of outputs. Received: shapes {a.shape} and {b.shape}"
+        )
+    generator = np.random.default_rng(seed)
+    products = np.zeros((probes, 3))
+    for r in range(probes):
+        v = generator.choice([-1.0, 1.0], a.shape[0])
+        p, q = a @ v, b @ v
+        products[r] = p @ q, p @ p, q @ q
+    cosine = _cosine(products.mean(0))
+    # Leaving out one probe at a time.
+    total = products.sum(0)
+    left = np.array([_cosine((total - one) / (probes - 1)) for one in products])
+    variance = (probes - 1) / probes * np.sum((left - left.mean()) ** 2)
+    return Similarity(cosine, float(np.sqrt(variance)))
