@@ -29,7 +29,20 @@ from keras_kd.teachers import TeacherTrajectory
 # One run after another makes TensorFlow warn of retracing, which is as it should be.
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
+
+class _Commands(typer.core.TyperGroup):
+    """Says in one line what the library refuses; other errors keep their traceback."""
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except (ValueError, OSError) as error:
+            typer.echo(f"Error: {' '.join(str(error).split())}", err=True)
+            raise typer.Exit(2) from error
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Knowledge distillation for Keras 3.\n\n"
     "Train a teacher and record it, distil students from it, see what they are worth. "
     "The backend is KERAS_BACKEND (tensorflow, jax or torch).\n\n"
@@ -54,7 +67,16 @@ DatasetName = Literal[
     "fashion_overlay",
 ]
 
-Out = Annotated[Path, typer.Argument(help="Folder to write to.")]
+
+def _folder(path: Path) -> Path:
+    """Refuses a place where no folder can be made, before anything is trained."""
+    for place in (path, *path.parents):
+        if place.is_file():
+            raise typer.BadParameter(f"{place} is a file")
+    return path
+
+
+Out = Annotated[Path, typer.Argument(help="Folder to write to.", callback=_folder)]
 Data = Annotated[DatasetName, typer.Option(help="Data set.")]
 DataFolder = Annotated[
     Path | None,
@@ -82,15 +104,19 @@ class _Bar(keras.callbacks.Callback):
         self.task = progress.add_task(label, total=epochs, logs="")
 
     def on_epoch_end(self, epoch, logs=None):
-        shown = ("loss", "val_accuracy", "val_fidelity", "teacher_checkpoint")
-        text = "  ".join(f"{k} {logs[k]:.3g}" for k in shown if k in (logs or {}))
+        text = f"accuracy {logs['val_accuracy']:.3f}  "
+        if "val_fidelity" in logs:
+            text += f"fidelity {logs['val_fidelity']:.3f}"
+        else:
+            text += f"loss {logs['loss']:.3g}"
         self.progress.update(self.task, completed=epoch + 1, logs=text)
 
 
 def _progress() -> Progress:
+    # A line fits 80 columns: 22 for the longest label, 30 for the longest logs.
     return Progress(
-        TextColumn("{task.description:24}"),
-        BarColumn(bar_width=20),
+        TextColumn("{task.description:22}"),
+        BarColumn(bar_width=10),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("{task.fields[logs]}"),
@@ -217,7 +243,7 @@ def distill(
             batch_size=batch_size,
             learning_rate=learning_rate,
             seed=seed,
-            callbacks=[_Bar(progress, f"student {network}, {mode}", epochs)],
+            callbacks=[_Bar(progress, f"{network}, {mode}", epochs)],
         )
     _write(out, student, run, settings)
 
@@ -253,7 +279,9 @@ def _model(path: Path) -> keras.Model:
 def demo(
     dataset: Annotated[DemoName, typer.Option(help="Real images.")] = "digits",
     seeds: Annotated[int, typer.Option(min=1, help="Repetitions.")] = 2,
-    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("runs/demo"),
+    out: Annotated[
+        Path, typer.Option(help="Folder to write to.", callback=_folder)
+    ] = Path("runs/demo"),
     data_folder: DataFolder = None,
 ) -> None:
     """A teacher, and one student without it, offline and online, in minutes."""

@@ -33,15 +33,14 @@ def check_models(teacher, student) -> None:
             "`teacher` must be built: it has no weights to teach with. Received: "
             f"teacher '{teacher.name}', not built. Call it once on a batch, or load it."
         )
-    if student.built:
-        own = {id(v) for v in student.variables}
-        shared = [v.path for v in teacher.variables if id(v) in own]
-        if shared:
-            raise ValueError(
-                "`teacher` and `student` must not share weights, or training the "
-                f"student would change the teacher. Received: {len(shared)} shared "
-                f"variables, '{shared[0]}' first. Use `keras.models.clone_model`."
-            )
+    own = {id(v) for v in student.variables}
+    shared = [v.path for v in teacher.variables if id(v) in own]
+    if shared:
+        raise ValueError(
+            "`teacher` and `student` must not share weights, or training the student "
+            f"would change the teacher. Received: {len(shared)} shared variables, "
+            f"'{shared[0]}' first. Use `keras.models.clone_model`."
+        )
 
 
 def check_alpha(alpha) -> None:

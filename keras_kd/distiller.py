@@ -136,6 +136,13 @@ class Distiller(backend.DistillationTrainer):
             )
         losses = named_losses(distillation_losses)
         weights = loss_weights(distillation_loss_weights, losses)
+        live_teacher = (
+            None
+            if teacher is None
+            else _checked_teacher(teacher, teacher_outputs, losses.values())
+        )
+        # Inputs reach teacher and student as they are; each casts for itself.
+        super().__init__(dtype=student.dtype_policy, autocast=False, name=name)
         if not student.built and (inputs := input_spec(teacher)) is not None:
             student(
                 keras.tree.map_structure(
@@ -145,8 +152,6 @@ class Distiller(backend.DistillationTrainer):
         check_last_activation(student, student_outputs, "student_outputs")
         student_layers = _layers(student, losses.values(), "student_layer_name")
 
-        # Inputs reach teacher and student as they are; each casts for itself.
-        super().__init__(dtype=student.dtype_policy, autocast=False, name=name)
         self.student = student
         self.alpha = float(alpha)
         self.train_teacher = train_teacher
@@ -158,8 +163,8 @@ class Distiller(backend.DistillationTrainer):
         self.distillation_loss_weights = weights
         self._student_layers = _Untracked(student_layers)
         self._live_teacher: Any = None
-        if teacher is not None:
-            self.teacher = teacher
+        if live_teacher is not None:
+            self._learn_from(live_teacher)
             if train_teacher:
                 # Only here: as a tracked attribute it is trained and saved.
                 self._trained_teacher = teacher
@@ -197,14 +202,15 @@ class Distiller(backend.DistillationTrainer):
         check_models(teacher, self.student)
         if self.train_teacher and self._live_teacher is not None:
             raise ValueError("A teacher that is trained cannot be replaced.")
-        losses = self.distillation_losses
-        check_last_activation(teacher, self.teacher_outputs, "teacher_outputs")
-        layers = _layers(teacher, losses, "teacher_layer_name")
-        live = LiveTeacher(teacher, self.teacher_outputs, layers)
-        live.check_finite()
-        check_same_outputs(output_spec(teacher), output_spec(self.student), losses)
+        self._learn_from(
+            _checked_teacher(teacher, self.teacher_outputs, self.distillation_losses)
+        )
+
+    def _learn_from(self, live: LiveTeacher) -> None:
+        teacher, student, losses = live.model, self.student, self.distillation_losses
+        check_same_outputs(output_spec(teacher), output_spec(student), losses)
         for loss in losses:
-            loss.validate_model_compatibility(teacher, self.student)
+            loss.validate_model_compatibility(teacher, student)
         self._live_teacher = live
         # What was compiled holds the former teacher.
         self.train_function = None
@@ -557,6 +563,14 @@ class Distiller(backend.DistillationTrainer):
         # Keras saves what it finds by `dir`; this is how the teacher stays out.
         names = super().__dir__()
         return names if self.save_teacher else [n for n in names if n != "teacher"]
+
+
+def _checked_teacher(model, outputs: str, losses) -> LiveTeacher:
+    """A teacher that is ready, once all is checked that can be without a student."""
+    check_last_activation(model, outputs, "teacher_outputs")
+    live = LiveTeacher(model, outputs, _layers(model, losses, "teacher_layer_name"))
+    live.check_finite()
+    return live
 
 
 def _layers(model, losses, attribute: str) -> dict[str, keras.layers.Layer]:

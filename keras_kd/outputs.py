@@ -23,26 +23,31 @@ def to_logits(outputs, kind: str):
     """
 
     def leaf(x):
-        logits = at_least_float32(x)
-        if kind == "probabilities":
-            p = ops.clip(logits, _EPSILON, 1.0 - _EPSILON)
-            logits = ops.log(p)
-            if x.shape[-1] == 1:
-                logits = logits - ops.log1p(-p)
-        # The losses leave out what a Keras mask does; arithmetic has lost it.
-        mask = get_keras_mask(x)
-        if mask is not None and logits is not x:
-            set_keras_mask(logits, mask)
-        return logits
+        x = at_least_float32(x)
+        if kind == "logits":
+            return x
+        p = ops.clip(x, _EPSILON, 1.0 - _EPSILON)
+        logits = ops.log(p)
+        if x.shape[-1] == 1:
+            logits = logits - ops.log1p(-p)
+        return _with_mask_of(x, logits)
 
     return keras.tree.map_structure(leaf, outputs)
 
 
 def at_least_float32(x):
-    """Half-precision tensors as float32, all others as they are."""
+    """Half-precision tensors as float32, all others as they are; masks stay."""
     if keras.backend.standardize_dtype(x.dtype) in ("float16", "bfloat16"):
-        return ops.cast(x, "float32")
+        return _with_mask_of(x, ops.cast(x, "float32"))
     return x
+
+
+def _with_mask_of(x, converted):
+    # The losses leave out what a Keras mask does; arithmetic loses it.
+    mask = get_keras_mask(x)
+    if mask is not None:
+        set_keras_mask(converted, mask)
+    return converted
 
 
 def check_last_activation(model, kind: str, argument: str) -> None:

@@ -156,6 +156,15 @@ def test_shapes_are_found_without_side_effects():
     assert output_shapes(model, ["block"]) == {"block": (1, 4)}
 
 
+def test_a_layer_of_several_tensors_has_no_shape():
+    inputs = keras.Input((5, 3))
+    _, state = keras.layers.GRU(4, return_state=True, name="gru")(inputs)
+    model = keras.Model(inputs, state, name="reader")
+    message = "'gru' in model 'reader', which gives a structure of 2"
+    with pytest.raises(ValueError, match=message):
+        output_shapes(model, ["gru"])
+
+
 def test_unknown_and_ambiguous_paths():
     with pytest.raises(ValueError, match=r"no layer 'conv1'.*backbone/conv1"):
         find_layer(nested(), "conv1")

@@ -1,3 +1,5 @@
+"""Shuffled, augmented batches for `fit`, repeatable and prepared ahead."""
+
 import contextlib
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor

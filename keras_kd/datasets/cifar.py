@@ -1,3 +1,5 @@
+"""Reads CIFAR-10 and CIFAR-100 as their authors distribute them."""
+
 import pickle
 from pathlib import Path
 

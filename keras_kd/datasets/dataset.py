@@ -1,3 +1,5 @@
+"""What `load` gives: images and labels for training and test."""
+
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Reads the handwritten digits that come with the package."""
+
 from importlib import resources
 
 import numpy as np

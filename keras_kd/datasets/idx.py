@@ -1,3 +1,5 @@
+"""Reads IDX files, the format of MNIST."""
+
 import gzip
 import math
 from pathlib import Path

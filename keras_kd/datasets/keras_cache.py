@@ -1,3 +1,5 @@
+"""Where Keras keeps the data sets that it downloaded."""
+
 import os
 from pathlib import Path
 

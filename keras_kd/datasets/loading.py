@@ -1,3 +1,5 @@
+"""`load`: finds a data set by its name, takes a subset and scales the pixels."""
+
 import os
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Reads MNIST and Fashion-MNIST from local IDX files."""
+
 from pathlib import Path
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Makes a harder task of Fashion-MNIST: two garments in one image."""
+
 import numpy as np
 
 _SHIFT = 4

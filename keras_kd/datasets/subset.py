@@ -1,3 +1,5 @@
+"""Takes a part of a data set with all classes equally often."""
+
 import numpy as np
 
 

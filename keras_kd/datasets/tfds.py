@@ -1,3 +1,5 @@
+"""Reads data sets through TensorFlow Datasets, as NumPy arrays."""
+
 import contextlib
 import socket
 import urllib.parse

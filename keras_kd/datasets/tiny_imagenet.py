@@ -1,3 +1,5 @@
+"""Finds and decodes Tiny ImageNet as its archive unpacks."""
+
 from collections.abc import Iterable
 from pathlib import Path
 

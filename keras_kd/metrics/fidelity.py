@@ -32,6 +32,9 @@ def top1_agreement(teacher_outputs, student_outputs):
 class Fidelity(keras.metrics.MeanMetricWrapper):
     """Top-1 agreement of a student with its teacher, the mean over examples.
 
+    In sequences the mean is over positions; those that a Keras mask on the student's
+    outputs leaves out do not count.
+
     Source: Stanton et al., "Does Knowledge Distillation Really Work?", NeurIPS 2021.
 
     Example:

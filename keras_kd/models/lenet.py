@@ -1,3 +1,5 @@
+"""LeNet-5 of any width ("LeNet-5xk"), a small student."""
+
 import math
 
 import keras

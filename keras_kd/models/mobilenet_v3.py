@@ -1,9 +1,12 @@
+"""MobileNetV3-Large of any width, randomly initialised."""
+
 import math
 import re
 from collections import Counter
 
 import keras
 
+from keras_kd.models.applications import from_applications
 from keras_kd.models.arguments import check_image_classifier
 
 
@@ -45,18 +48,14 @@ def MobileNetV3(
     if name is None:
         times = f"{alpha:g}".replace(".", "_")
         name = "mobilenet_v3" if alpha == 1 else f"mobilenet_v3_{times}"
-    images = keras.Input(input_shape, dtype="float32", name="images")
-    model = keras.applications.MobileNetV3Large(
-        weights=None,
-        input_tensor=images,
-        input_shape=input_shape,
+    model = from_applications(
+        keras.applications.MobileNetV3Large,
+        input_shape,
+        classes,
+        name,
         alpha=alpha,
-        classes=classes,
-        classifier_activation=None,
         include_preprocessing=False,
     )
-    # Keras's own takes a list of inputs, and warns of every tensor.
-    model = keras.Model(images, model.output, name=name)
     return _numbered_from_the_start(model)
 
 

@@ -1,3 +1,5 @@
+"""The residual networks for CIFAR, ResNet-8 to ResNet-110."""
+
 import keras
 from keras import layers
 

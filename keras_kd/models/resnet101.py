@@ -1,5 +1,8 @@
+"""ResNet-101 for ImageNet, randomly initialised."""
+
 import keras
 
+from keras_kd.models.applications import from_applications
 from keras_kd.models.arguments import check_image_classifier
 
 
@@ -32,13 +35,4 @@ def ResNet101(input_shape=(64, 64, 3), classes=10, name="resnet101") -> keras.Mo
     ```
     """
     check_image_classifier("ResNet101", input_shape, classes, smallest=32)
-    images = keras.Input(input_shape, dtype="float32", name="images")
-    model = keras.applications.ResNet101(
-        weights=None,
-        input_tensor=images,
-        input_shape=input_shape,
-        classes=classes,
-        classifier_activation=None,
-    )
-    # Keras's own takes a list of inputs, and warns of every tensor.
-    return keras.Model(images, model.output, name=name)
+    return from_applications(keras.applications.ResNet101, input_shape, classes, name)

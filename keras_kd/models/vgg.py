@@ -1,5 +1,8 @@
+"""VGG-16, randomly initialised."""
+
 import keras
 
+from keras_kd.models.applications import from_applications
 from keras_kd.models.arguments import check_image_classifier
 
 
@@ -31,13 +34,4 @@ def VGG16(input_shape=(64, 64, 3), classes=10, name="vgg16") -> keras.Model:
     ```
     """
     check_image_classifier("VGG16", input_shape, classes, smallest=32)
-    images = keras.Input(input_shape, dtype="float32", name="images")
-    model = keras.applications.VGG16(
-        weights=None,
-        input_tensor=images,
-        input_shape=input_shape,
-        classes=classes,
-        classifier_activation=None,
-    )
-    # Keras's own takes a list of inputs, and warns of every tensor.
-    return keras.Model(images, model.output, name=name)
+    return from_applications(keras.applications.VGG16, input_shape, classes, name)

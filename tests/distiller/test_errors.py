@@ -156,6 +156,30 @@ def test_construction(case):
         build()
 
 
+# What can be seen to be wrong without the student's weights.
+BEFORE_BUILDING = {
+    "`alpha` must": lambda student: {"alpha": 2.0},
+    "ends in a linear layer": lambda student: {"teacher_outputs": "probabilities"},
+    "no layer 'conv9'": lambda student: {
+        "distillation_losses": FeatureHint("conv9", "conv1")
+    },
+    "`name`": lambda student: {"name": "a/b"},
+    "must be finite": lambda student: {"teacher": poisoned(np.nan)},
+    "must not share weights": lambda student: {
+        "teacher": keras.Sequential([keras.Input((8,)), student.layers[-1]])
+    },
+}
+
+
+@pytest.mark.parametrize("message", BEFORE_BUILDING)
+def test_a_student_stays_unbuilt_when_arguments_are_refused(message):
+    student = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(CLASSES)])
+    arguments = {"teacher": convnet(), **BEFORE_BUILDING[message](student)}
+    with pytest.raises(ValueError, match=message):
+        Distiller(student=student, **arguments)
+    assert not student.built
+
+
 class NoTuple(keras.utils.PyDataset):
     def __len__(self):
         return 1

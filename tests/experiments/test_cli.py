@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import io
 import json
 import re
 from typing import get_args
@@ -9,9 +10,10 @@ from typing import get_args
 import keras
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
-from keras_kd import datasets, experiments
+from keras_kd import cli, datasets, experiments
 from keras_kd.cli import DatasetName, app
 from keras_kd.experiments.networks import NETWORKS, Network
 from keras_kd.teachers import TeacherTrajectory
@@ -109,9 +111,62 @@ def test_demo(tmp_path, monkeypatch):
 def test_errors_write_nothing(args, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = run(*args, fails=True)
-    said = " ".join((result.output + str(result.exception)).split())
-    assert message in said
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["distill", "out", "--teacher", "nowhere"], "There is no teacher trajectory"),
+        (["train-teacher", "out", "--data-folder", "nowhere"], "`folder` must be"),
+        (["train-teacher", "out", "--ema", "1"], "`ema` must be in (0, 1)"),
+    ],
+)
+def test_what_the_library_refuses_is_one_line(args, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = run(*args, fails=True).stderr.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith(f"Error: {message}")
+
+
+def test_programming_errors_are_not_hidden(tmp_path, monkeypatch):
+    def broken(*args, **kwargs):
+        raise TypeError("a bug")
+
+    monkeypatch.setattr(experiments, "build", broken)
+    assert isinstance(
+        run("train-teacher", tmp_path / "out", fails=True).exception, TypeError
+    )
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+@pytest.mark.parametrize("command", [["train-teacher"], ["distill"], ["demo", "--out"]])
+def test_a_file_where_a_folder_goes_is_refused_first(
+    command, place, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(datasets, "load", None)  # nothing is read, nothing trained
+    (tmp_path / "file").write_text("mine")
+    result = run(*command, tmp_path / place, fails=True)
+    assert result.exit_code == 2
+    assert "is a file" in " ".join(result.stderr.replace("│", " ").split())
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_progress_fits_80_columns(monkeypatch):
+    console = Console(width=80, file=io.StringIO())
+    monkeypatch.setattr(cli, "console", console)
+    logs = {"loss": 0.001234, "val_accuracy": 1.0, "val_fidelity": 1.0}
+    with cli._progress() as progress:
+        cli._Bar(progress, "mobilenet_v3, together", 100).on_epoch_end(99, logs)
+        del logs["val_fidelity"]
+        cli._Bar(progress, "teacher mobilenet_v3", 100).on_epoch_end(99, logs)
+    student, teacher = console.file.getvalue().splitlines()[-2:]
+    assert student.startswith("mobilenet_v3, together ━")
+    assert student.endswith("100/100 0:00:00 accuracy 1.000  fidelity 1.000")
+    assert "100/100 0:00:00 accuracy 1.000  loss 0.00123" in teacher
+    assert max(len(student), len(teacher)) <= 80
 
 
 def test_help_teaches():
