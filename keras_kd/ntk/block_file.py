@@ -32,8 +32,9 @@ class BlockFile:
         self.symmetric = right is None
         self._progress: Path | None = None
         self._done: set[tuple[int, int]] = set()
+        self.array: np.ndarray | None = None
+        self._shape, self._dtype = shape, dtype
         if out is None:
-            self.array = np.zeros(shape, dtype)
             return
         path = None
         if isinstance(out, str | os.PathLike):
@@ -88,6 +89,12 @@ class BlockFile:
         return (i.start, j.start) in self._done
 
     def write(self, i: slice, j: slice, block: np.ndarray) -> None:
+        if self.array is None and block.shape == self._shape:
+            # One block is all there is.
+            self.array = block
+            return
+        if self.array is None:
+            self.array = np.zeros(self._shape, self._dtype)
         self.array[i, j] = block
         if self.symmetric and i != j:
             axes = (1, 0, *range(2, block.ndim))
@@ -105,6 +112,7 @@ class BlockFile:
             new.replace(self._progress)
 
     def finish(self) -> np.ndarray:
+        assert self.array is not None
         return self.array
 
 

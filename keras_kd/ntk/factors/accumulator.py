@@ -9,6 +9,9 @@ from keras_kd.ntk.factors import blas
 # Pairs of positions are worked off in pieces of so many numbers.
 _PIECE = 1 << 24
 
+# A triangle is reflected in stripes, so that no second matrix is needed.
+_STRIPE = 1024
+
 
 class Accumulator:
     """The sum, over layers, of `J J'^T` for two groups of examples.
@@ -198,7 +201,7 @@ class Accumulator:
         else:
             totals = self._totals
         if self.form == "trace":
-            return totals[0]
+            return np.ascontiguousarray(totals[0])
         if self.form == "per_output":
             return np.stack(totals, -1)
         q = self.outputs
@@ -207,9 +210,15 @@ class Accumulator:
 
 
 def _mirrored(total):
-    """The lower triangle and its reflection: exactly symmetric."""
-    lower = np.tril(total)
-    return lower + np.tril(total, -1).T
+    """The lower triangle and its reflection, in place: exactly symmetric."""
+    for i in range(0, len(total), _STRIPE):
+        stripe = slice(i, i + _STRIPE)
+        rest = slice(i + _STRIPE, None)
+        lower = np.tril(total[stripe, stripe])
+        total[stripe, stripe] = lower + np.tril(lower, -1).T
+        total[stripe, rest] = total[rest, stripe].T
+    # The same numbers, in the order that NumPy users expect.
+    return total.T
 
 
 def _flat(x, dtype):
