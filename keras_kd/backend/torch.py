@@ -1,6 +1,7 @@
 """PyTorch: the teacher runs eagerly, without recording gradients."""
 
 import contextlib
+import warnings
 from typing import Any
 
 import keras
@@ -147,13 +148,38 @@ def per_example_gradients(function, values, inputs, cotangents):
     Returns:
         List of tensors `(q, m, *shape)`, like the values.
     """
-    values = [value.requires_grad_() for value in _detached(values)]
-    inputs = _detached(inputs)
+    values, inputs = _detached(values), _detached(inputs)
+    try:
+        return _vectorized_gradients(function, values, inputs, cotangents)
+    except (RuntimeError, ValueError, TypeError, NotImplementedError):
+        # Not every operation has a batched form, nor may a layer look at values.
+        return _looped_gradients(function, values, inputs, cotangents)
+
+
+def _vectorized_gradients(function, values, inputs, cotangents):
+    def one(example, cotangent):
+        def run(*values):
+            return tuple(function(list(values), [leaf[None] for leaf in example]))
+
+        _, pullback = torch.func.vjp(run, *values)
+        return torch.func.vmap(lambda c: pullback(tuple(leaf[None] for leaf in c)))(
+            cotangent
+        )
+
+    in_dims = ([0] * len(inputs), [1] * len(cotangents))
+    with warnings.catch_warnings():
+        # Operations without a batched form run one by one, which is no news here.
+        warnings.filterwarnings("ignore", "There is a performance drop")
+        return list(torch.func.vmap(one, in_dims, 1)(inputs, cotangents))
+
+
+def _looped_gradients(function, values, inputs, cotangents):
+    values = [value.requires_grad_() for value in values]
     examples = []
-    for i in range(cotangents[0].shape[1]):
+    q, m = cotangents[0].shape[:2]
+    for i in range(m):
         with torch.enable_grad():
             outputs = function(values, [leaf[i : i + 1] for leaf in inputs])
-        q = len(cotangents[0])
         rows = [
             _gradients(
                 outputs, values, [c[o, i : i + 1] for c in cotangents], o + 1 < q

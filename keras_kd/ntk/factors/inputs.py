@@ -5,6 +5,7 @@ columns, because a convolution's patches are many times larger than the images t
 they are cut from.
 """
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -46,7 +47,7 @@ class Positions:
 
     def blocks(self, count: int, others) -> list[slice]:
         """All columns in blocks of at most about `count`."""
-        return [slice(i, min(i + count, self.size)) for i in range(0, self.size, count)]
+        return _equal_slices(self.size, count)
 
     def columns(self, block=None) -> np.ndarray:
         """`(m, t, g, columns of the block)`; all of them without a block."""
@@ -103,9 +104,8 @@ class Patches:
 
     def blocks(self, count: int, others) -> list[slice]:
         # By channels: no patch is cut twice, no image read twice.
-        channels = self.images.shape[-1]
         step = max(1, count // math.prod(self.geometry.kernel))
-        return [slice(c, min(c + step, channels)) for c in range(0, channels, step)]
+        return _equal_slices(self.images.shape[-1], step)
 
     def columns(self, block=None) -> np.ndarray:
         shape = self.geometry
@@ -176,6 +176,11 @@ class OneHot:
     def concatenate(parts: list["OneHot"]) -> "OneHot":
         ids = np.concatenate([part.ids for part in parts])
         return OneHot(ids, parts[0].size, parts[0].dtype)
+
+
+def _equal_slices(size: int, largest: int) -> list[slice]:
+    edges = np.linspace(0, size, math.ceil(size / largest) + 1).round().astype(int)
+    return [slice(int(i), int(j)) for i, j in itertools.pairwise(edges)]
 
 
 def _ids(others) -> list[np.ndarray]:

@@ -7,11 +7,14 @@ import numpy as np
 from keras_kd.ntk.factors.accumulator import Accumulator
 from keras_kd.ntk.factors.explicit import Explicit, diagonal_of
 from keras_kd.ntk.factors.inputs import Inputs
+from keras_kd.ntk.factors.threads import in_threads
 
-# Gradients that are formed and thrown away are formed in blocks of so many numbers,
-# and of so many for the patches of a few examples: what a cache holds.
-_BLOCK = 1 << 26
-_CACHED = 1 << 20
+# Gradients that are formed and thrown away are formed in blocks of so many numbers.
+_BLOCK = 1 << 28
+# Other temporary arrays have at most so many.
+_PIECE = 1 << 26
+# Patches are cut for so many numbers at a time: what a cache holds.
+_CACHED = 1 << 21
 
 # What one number costs that is only multiplied and added, in floating-point
 # operations of a matrix product, which does not wait for memory.
@@ -161,14 +164,16 @@ class OuterProduct:
         columns = self.calls[0][0].take(slice(0, 1)).columns(block).shape[3]
         shape = (q, len(self), g, columns, o)
         result = empty(shape, self.calls[0][1].dtype)
-        for call, (inputs, d) in enumerate(self.calls):
-            for first in range(0, len(self), step):
-                rows = slice(first, first + step)
+
+        def form(rows) -> None:
+            for call, (inputs, d) in enumerate(self.calls):
                 a = inputs.take(rows).columns(block).transpose(0, 2, 3, 1)
                 if call == 0:
                     np.matmul(a, d[:, rows].swapaxes(2, 3), out=result[:, rows])
                 else:
                     result[:, rows] += a @ d[:, rows].swapaxes(2, 3)
+
+        in_threads(form, (slice(i, i + step) for i in range(0, len(self), step)))
         return result
 
     def _bias_gradients(self) -> np.ndarray:
@@ -196,7 +201,7 @@ class OuterProduct:
                 norms = diagonal_of(d[:, :, 0, 0], form)
                 norms = norms * squares.reshape(-1, *(1,) * (norms.ndim - 1))
             else:
-                step = max(1, _BLOCK // (q * g * i * o))
+                step = max(1, _PIECE // (q * g * i * o))
                 parts = [
                     self.take(slice(first, first + step))._flat_gradients()
                     for first in range(0, len(self), step)
@@ -226,7 +231,7 @@ class OuterProduct:
         """`J^T weights`: `{variable: flat sum}`, for `weights` `(q, m)`."""
         _, t, g, i, o = self._sizes
         found: dict[int, np.ndarray] = {}
-        step = max(1, _BLOCK // max(1, t * g * i))
+        step = max(1, _PIECE // max(1, t * g * i))
         total = 0.0
         for inputs, d in self.calls:
             # Weighted and summed over the outputs: one cotangent a position.
@@ -250,7 +255,7 @@ class OuterProduct:
         """`J directions`: `(q, m)`, for `{variable: flat direction}`."""
         q, t, g, i, o = self._sizes
         total = np.zeros((q, len(self)), self.calls[0][1].dtype)
-        step = max(1, _BLOCK // max(1, t * g * i))
+        step = max(1, _PIECE // max(1, t * g * i))
         if self.kernel is not None:
             kernel = self.layout.from_variable(directions[self.kernel], g, i)
         for inputs, d in self.calls:
@@ -277,7 +282,7 @@ class OuterProduct:
         dim = signs.shape[1]
         d_type = self.calls[0][1].dtype
         total = np.zeros((len(self), dim), d_type)
-        step = max(1, _BLOCK // (8 * t * max(g * i, g * o, dim)))
+        step = max(1, _PIECE // (8 * t * max(g * i, g * o, dim)))
         for group in range(g):
             if self.kernel is not None:
                 left = directions(self.kernel, 2 * group, i).astype(d_type)
