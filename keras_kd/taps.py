@@ -74,6 +74,8 @@ class Watcher(Protocol):
 # lock is held while a model runs.
 _lock = threading.Lock()
 _installed: dict[int, int] = {}
+# The `call` of layers that had one of their own, on the instance.
+_replaced: dict[int, Any] = {}
 _thread = threading.local()
 
 
@@ -88,6 +90,8 @@ def _install(layer) -> None:
             return
         name = _call_attribute(layer)
         original = getattr(layer, name)
+        if name in layer.__dict__:
+            _replaced[id(layer)] = original
 
         def watched_call(*args, **kwargs):
             call = original
@@ -106,7 +110,11 @@ def _uninstall(layer) -> None:
         _installed[id(layer)] -= 1
         if _installed[id(layer)] == 0:
             del _installed[id(layer)]
-            object.__delattr__(layer, _call_attribute(layer))
+            name = _call_attribute(layer)
+            if id(layer) in _replaced:
+                object.__setattr__(layer, name, _replaced.pop(id(layer)))
+            else:
+                object.__delattr__(layer, name)
 
 
 @contextlib.contextmanager

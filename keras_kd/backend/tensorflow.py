@@ -68,12 +68,14 @@ def compile_gradients(forward):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             outputs = forward(None, None, inputs)
-        return outputs, tape.gradient(
+        found = tape.gradient(
             outputs,
             variables,
             tf.cast(cotangents, outputs.dtype),
             unconnected_gradients="zero",
         )
+        # Those of embeddings come as slices.
+        return outputs, [tf.convert_to_tensor(gradient) for gradient in found]
 
     def compute(trainable, non_trainable, inputs, cotangents):
         gradients.variables = trainable
@@ -104,6 +106,8 @@ def compile_capture(record, factors):
         tape = tf.GradientTape(persistent=True, watch_accessed_variables=False)
 
         def tap(key, tensor):
+            # A copy: another tap may lie downstream of the original alone.
+            tensor = tf.identity(tensor)
             tape.watch(tensor)
             taps[key] = tensor
             return tensor

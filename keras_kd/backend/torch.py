@@ -115,7 +115,10 @@ def compile_capture(record, factors):
         taps = {}
 
         def tap(key, tensor):
-            if not tensor.requires_grad:
+            # A copy: another tap may lie downstream of the original alone.
+            if tensor.requires_grad:
+                tensor = tensor.view_as(tensor)
+            else:
                 tensor = tensor.detach().requires_grad_()
             taps[key] = tensor
             return tensor

@@ -71,7 +71,8 @@ class Recorder:
             self._stack.pop()
 
     def _site(self, layer) -> Site:
-        site = Site(f"{len(self.sites):04d} {layer.name}", self.roles.places)
+        name = f"{len(self.sites):04d} {layer.name}"
+        site = Site(layer, name, self.roles.places)
         self.sites.append(site)
         return site
 
@@ -141,12 +142,15 @@ class Capture:
 
     Attributes:
         unreachable: see `Recorder`, of the last trace.
+        without_examples: layers whose outputs have no axis of examples; their
+            gradients cannot be told apart by example.
     """
 
     def __init__(self, model, roles: Roles):
         self._model = weakref.ref(model)
         self.roles = roles
         self.unreachable: list[Any] = []
+        self.without_examples: list[Any] = []
         self._recorder: Recorder | None = None
         # What makes factors of the tensors of one compiled shape.
         self._makers: dict[Any, list] = {}
@@ -174,9 +178,14 @@ class Capture:
             for v, value in zip(variables, (*trainable, *non_trainable), strict=True)
         }
         parts: Parts = []
+        self.without_examples = []
         for site in recorder.sites:
             for key, factors in site.factors.items():
-                parts += factors(arrays[key], tapped[key])
+                if tapped[key].shape[1] == cotangents.shape[1]:
+                    parts += factors(arrays[key], tapped[key])
+                else:
+                    # Called on something that is the same for all examples.
+                    self.without_examples.append(site.layer)
         if self.roles.whole_model:
             parts += self._whole_model(
                 model, (trainable, non_trainable), inputs, cotangents

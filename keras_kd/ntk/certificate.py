@@ -29,7 +29,8 @@ _TOLERANCE_OF_HALF_PRECISION = 0.1
 # nearly so, and rounding.
 _FLOOR = 1e-3
 
-_EXAMPLES = 4
+# A number that axes of something else than examples rarely have.
+_EXAMPLES = 5
 
 _lock = threading.Lock()
 _certified: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -49,16 +50,23 @@ class Certified:
         forward = backend.compile_forward(_weakly(model))
         trainable = [v.value for v in model.trainable_variables]
         non_trainable = [v.value for v in model.non_trainable_variables]
-        m = max(2, min(_EXAMPLES, examples.n))
+        m = _EXAMPLES
         inputs = examples.first(m)
-        alone = backend.to_numpy(forward(trainable, non_trainable, examples.first(1)))
+        alone = np.concatenate(
+            [
+                backend.to_numpy(forward(trainable, non_trainable, _one(inputs, i)))
+                for i in range(m)
+            ]
+        )
         self.dtype = alone.dtype
         self.outputs = alone.shape[1]
         tolerance = _tolerance(model, self.dtype)
+
         generator = np.random.default_rng(0)
         cotangents = generator.standard_normal((m, self.outputs)).astype(self.dtype)
         # The examples of the second half keep out.
-        cotangents[(m + 1) // 2 :] = 0
+        active = (m + 1) // 2
+        cotangents[active:] = 0
         sample, gradients = backend.compile_gradients(_weakly(model))(
             trainable, non_trainable, inputs, cotangents
         )
@@ -68,7 +76,9 @@ class Certified:
                 "The model's outputs must be finite. Received: NaN or infinity from "
                 f"model '{model.name}'"
             )
-        if not _close(alone[0], self.sample[0], tolerance):
+        if not all(
+            _close(a, b, tolerance) for a, b in zip(alone, self.sample, strict=True)
+        ):
             raise _mixing(model, inputs, tolerance)
         gradients = [backend.to_numpy(g).reshape(-1) for g in gradients]
         roles = Roles(model, variables, rules)
@@ -77,13 +87,13 @@ class Certified:
             _, factors = self.capture(inputs, cotangents[None])
             if self.capture.unreachable:
                 _give_up_inside(roles, self.capture.unreachable)
-                continue
-            if _reaches(factors, (m + 1) // 2):
-                raise _mixing(model, inputs, tolerance)
-            wrong = _wrong(gradients, factors, variables, tolerance)
-            if not wrong:
+            elif self.capture.without_examples:
+                for layer in self.capture.without_examples:
+                    roles.take_whole(roles.wanted(layer.trainable_variables))
+            elif wrong := _wrong(gradients, factors, variables, active, tolerance):
+                _demote(model, roles, wrong, inputs, tolerance)
+            else:
                 return
-            _demote(model, roles, wrong)
 
 
 def certified(model, examples: Examples, variables, rules: bool) -> Certified:
@@ -120,8 +130,10 @@ def _weakly(model):
 
 
 def _tolerance(model, dtype) -> float:
-    policies = {layer.compute_dtype for layer in model._flatten_layers()}
-    if policies & {"float16", "bfloat16"}:
+    layers = list(model._flatten_layers())
+    policies = {layer.compute_dtype for layer in layers}
+    quantized = any(layer.quantization_mode == "float8" for layer in layers)
+    if quantized or policies & {"float16", "bfloat16"}:
         return _TOLERANCE_OF_HALF_PRECISION
     if "float32" in policies:
         return _TOLERANCE["float32"]
@@ -133,25 +145,21 @@ def _close(a, b, tolerance: float) -> bool:
     return bool(np.linalg.norm(a - b) <= tolerance * scale)
 
 
-def _reaches(factors, first: int) -> bool:
-    """Whether examples from `first` on have gradients."""
-    # Squares: nothing cancels.
-    return any(
-        np.any(np.abs(factor.squared_norms("trace")[first:]) > 0) for factor in factors
-    )
-
-
-def _wrong(gradients, factors, variables, tolerance: float) -> list[int]:
+def _wrong(gradients, factors, variables, active: int, tolerance: float) -> list[int]:
     """The variables whose assembled gradients are not the true ones."""
     assembled = {}
+    strayed: set[int] = set()
     for factor in factors:
-        weights = np.ones((1, len(factor)))
-        assembled.update(factor.pull(weights))
+        assembled.update(factor.pull(np.ones((1, len(factor)))))
+        # Squares: nothing cancels.
+        if np.any(factor.squared_norms("trace")[active:] != 0):
+            strayed |= set(factor.variables)
     floor = _FLOOR * max(np.linalg.norm(gradients[i]) for i in variables)
     wrong = []
     for i in variables:
         error = np.linalg.norm(gradients[i] - assembled.get(i, 0.0))
-        if not error <= tolerance * (np.linalg.norm(gradients[i]) + floor):
+        fine = error <= tolerance * (np.linalg.norm(gradients[i]) + floor)
+        if not fine or i in strayed:
             wrong.append(i)
     return wrong
 
@@ -164,16 +172,12 @@ def _give_up_inside(roles: Roles, layers) -> None:
             roles.make_opaque(layer)
 
 
-def _demote(model, roles: Roles, wrong: list[int]) -> None:
+def _demote(model, roles: Roles, wrong: list[int], inputs, tolerance) -> None:
     """Has the next, more general way answer for variables that were wrong."""
     for place in wrong:
         variable = model.trainable_variables[place]
         if place in roles.whole_model.values():
-            raise RuntimeError(
-                "Per-example gradients of the whole model do not add up to its "
-                f"gradient with respect to '{variable.path}' in model '{model.name}'. "
-                "Is its forward pass random in inference mode?"
-            )
+            raise _mixing(model, inputs, tolerance)
         names = ", ".join(f"'{name}'" for name in roles.owner_names(place))
         owners = roles.ruled_owners(place)
         if owners:
@@ -197,7 +201,8 @@ def _mixing(model, inputs, tolerance: float) -> ValueError:
     where = f"layer '{name}'" if name else f"model '{model.name}'"
     return ValueError(
         f"A kernel needs outputs that depend on one example each. Received: {where}, "
-        "whose outputs for one example change with the others in the batch."
+        "whose outputs or gradients for one example change with the others in the "
+        "batch, or from call to call."
     )
 
 
@@ -217,14 +222,20 @@ def _first_mixing_layer(model, inputs, tolerance: float) -> str | None:
             for layer in layers
         }
 
-    one = keras.tree.map_structure(lambda x: x[:1], inputs)
-    together, alone = seen(inputs), seen(one)
+    m = len(keras.tree.flatten(inputs)[0])
+    together = seen(inputs)
+    alone = [seen(_one(inputs, i)) for i in range(m)]
     inner = [layer for layer in layers if not _contains_layers(layer)]
     for layer in [*inner, *layers]:
-        for a, b in zip(together[id(layer)], alone[id(layer)], strict=False):
-            if b.shape[:1] == (1,) and not _close(a[:1], b, tolerance):
-                return layer.path or layer.name
+        for i, single in enumerate(alone):
+            for a, b in zip(together[id(layer)], single[id(layer)], strict=False):
+                if b.shape[:1] == (1,) and not _close(a[i : i + 1], b, tolerance):
+                    return layer.path or layer.name
     return None
+
+
+def _one(inputs, i: int):
+    return keras.tree.map_structure(lambda x: x[i : i + 1], inputs)
 
 
 def _contains_layers(layer) -> bool:

@@ -21,7 +21,7 @@ IMPLEMENTATIONS = ("auto", "structured", "jacobian")
 # A pass holds its activations, the factors' tensors and their copies: so many numbers
 # for each one that it gives.
 _PASS_OVERHEAD = 4
-_SAMPLE = 4
+_SAMPLE = 5
 _PASS_BYTES = 1 << 29
 
 
@@ -183,12 +183,18 @@ def variable_places(model, variables) -> list[int]:
     """
     trainable = model.trainable_variables
     if variables is None:
-        if not trainable:
+        # What an optimizer overwrites (float8 scales) has no derivative to speak of.
+        meant = [
+            i
+            for i, v in enumerate(trainable)
+            if not getattr(v, "overwrite_with_gradient", False)
+        ]
+        if not meant:
             raise ValueError(
                 "`model` must have trainable weights. Received: model "
                 f"'{model.name}', in which everything is frozen"
             )
-        return list(range(len(trainable)))
+        return meant
     places = {id(v): i for i, v in enumerate(trainable)}
     variables = list(variables)
     unknown = [getattr(v, "path", repr(v)) for v in variables if id(v) not in places]

@@ -66,6 +66,12 @@ class Roles:
         for key, place in list(self.places.items()):
             if place in places:
                 self.whole_model[key] = self.places.pop(key)
+        for layer in self.layers:
+            # Nothing is left that they would have to answer for.
+            if not self.wanted(own_variables(layer)):
+                self.rules.pop(id(layer), None)
+            if not self.wanted(layer.trainable_variables):
+                self.opaque.discard(id(layer))
 
     def ruled_owners(self, place: int) -> list:
         """The layers whose rule answers for the variable at `place`."""

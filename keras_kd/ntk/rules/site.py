@@ -19,11 +19,13 @@ class Site:
     """Taps tensors for a rule and keeps what their gradients are made of.
 
     Args:
-        name: of the layer's call; the taps' keys begin with it.
+        layer: that is called.
+        name: of the call; the taps' keys begin with it.
         places: `{id(variable): index}` of the weights that are asked for.
     """
 
-    def __init__(self, name: str, places: dict[int, int]):
+    def __init__(self, layer, name: str, places: dict[int, int]):
+        self.layer = layer
         self.name = name
         self.places = places
         self.arrays: dict[str, Any] = {}

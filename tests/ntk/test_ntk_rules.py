@@ -1,0 +1,133 @@
+"""Every rule, in every form of the kernel, against plain automatic differentiation."""
+
+import contextlib
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from jacobian_oracle import kernel
+from ntk_float64 import float64_scope
+from ntk_models import CASES, GROUPS, WARNED, build, inputs_for, take, together
+
+from keras_kd.ntk import empirical_ntk
+
+N1, N2 = 3, 2
+
+
+def error(found, expected):
+    assert found.shape == expected.shape
+    return np.linalg.norm(found - expected) / np.linalg.norm(expected)
+
+
+def is_symmetric(found):
+    # With all pairs of outputs, those change places too.
+    axes = (1, 0, 3, 2) if found.ndim == 4 else (1, 0, 2)[: found.ndim]
+    return np.array_equal(found, found.transpose(axes))
+
+
+@contextlib.contextmanager
+def no_rule_given_up():
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="The structure of layer")
+        yield
+
+
+def members(names, oracle, dtype="float64"):
+    """The model of a group, its inputs, and the Jacobians of its members."""
+    if len(names) == 1:
+        model, spec = build(names[0], dtype)
+        x = inputs_for(spec, N1 + N2, dtype=dtype)
+    else:
+        model, specs = together(names, dtype)
+        x = [inputs_for(spec, N1 + N2, dtype=dtype) for spec in specs]
+    return model, x, [oracle(name) for name in names]
+
+
+def check(label, oracle, dtype, ways):
+    """Compares; a group that is wrong is taken apart to say which case is."""
+    names = GROUPS[label]
+    try:
+        with no_rule_given_up():
+            ways(*members(names, oracle, dtype))
+    except Exception:
+        for name in names:
+            try:
+                with no_rule_given_up():
+                    ways(*members([name], oracle, dtype))
+            except Exception as reason:
+                raise AssertionError(f"The case '{name}': {reason}") from reason
+        raise
+
+
+@pytest.mark.parametrize("label", GROUPS)
+def test_exact(label, oracle):
+    def ways(model, x, jacobians):
+        k = jacobians[0].shape[1]
+        x1, x2 = take(x, slice(N1)), take(x, slice(N1, None))
+        vector = np.random.default_rng(1).normal(size=k)
+        forms = ["trace", "per_output", "full", k - 1, vector]
+        if label != "probabilities":
+            forms.append("pseudo")
+        for outputs in forms:
+            found = empirical_ntk(model, x1, outputs=outputs)
+            expected = sum(kernel(j[:N1], outputs=outputs) for j in jacobians)
+            assert found.dtype == np.float64
+            assert error(found, expected) < 1e-10, outputs
+            assert is_symmetric(found), outputs
+        for outputs in ("trace", "full"):
+            expected = sum(kernel(j[:N1], j[N1:], outputs) for j in jacobians)
+            for options in (
+                {"implementation": "structured"},
+                {"implementation": "auto", "batch_size": 2},
+            ):
+                found = empirical_ntk(model, x1, x2, outputs=outputs, **options)
+                assert error(found, expected) < 1e-10, (outputs, options)
+
+    with float64_scope():
+        check(label, oracle, "float64", ways)
+
+
+@pytest.mark.parametrize("label", GROUPS)
+def test_float32(label, oracle):
+    def ways(model, x, jacobians):
+        found = empirical_ntk(model, take(x, slice(N1)))
+        assert found.dtype == np.float32
+        assert error(found, sum(kernel(j[:N1]) for j in jacobians)) < 1e-6
+
+    check(label, oracle, "float32", ways)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["conv2d_strided_same", "multi_head_attention", "embedding", "lstm", "dict_inputs"],
+)
+def test_by_the_plain_jacobian(name, oracle):
+    with float64_scope():
+        model, x, (j,) = members([name], oracle)
+        x1, x2 = take(x, slice(N1)), take(x, slice(N1, None))
+        for outputs in ("trace", "per_output", "full", 1):
+            options = {"outputs": outputs, "implementation": "jacobian"}
+            found = empirical_ntk(model, x1, **options)
+            assert error(found, kernel(j[:N1], outputs=outputs)) < 1e-10
+            assert is_symmetric(found)
+        found = empirical_ntk(model, x1, x2, implementation="jacobian", batch_size=2)
+        assert error(found, kernel(j[:N1], j[N1:])) < 1e-10
+
+
+@pytest.mark.parametrize("name", WARNED)
+def test_what_breaks_a_rule_is_found_and_named(name, oracle):
+    with float64_scope():
+        model, x, (j,) = members([name], oracle)
+        x1, x2 = take(x, slice(N1)), take(x, slice(N1, None))
+        with pytest.warns(UserWarning, match=WARNED[name]):
+            found = empirical_ntk(model, x1)
+        assert error(found, kernel(j[:N1])) < 1e-10
+        found = empirical_ntk(model, x1, x2, outputs="full")
+        assert error(found, kernel(j[:N1], j[N1:], "full")) < 1e-10
+
+
+def test_every_case_is_in_a_group():
+    grouped = [name for names in GROUPS.values() for name in names]
+    assert sorted([*grouped, *WARNED]) == sorted(CASES)
+    assert keras.backend.floatx() == "float32"
