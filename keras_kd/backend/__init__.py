@@ -21,7 +21,6 @@ compile_gradients = _backend.compile_gradients
 full_precision = _backend.full_precision
 per_example_gradients = _backend.per_example_gradients
 replica_count = _backend.replica_count
-spread = _backend.spread
 to_numpy = _backend.to_numpy
 trace_scope = _backend.trace_scope
 
@@ -35,7 +34,6 @@ __all__ = [
     "full_precision",
     "per_example_gradients",
     "replica_count",
-    "spread",
     "to_numpy",
     "trace_scope",
 ]

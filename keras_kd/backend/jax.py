@@ -45,31 +45,6 @@ def to_numpy(tensor) -> np.ndarray:
     return np.asarray(tensor)
 
 
-def spread(values, inputs):
-    """Places a pass on all devices: weights on each, a share of the examples on each.
-
-    Args:
-        values: structure of weights' values.
-        inputs: structure of tensors `(m, ...)`.
-
-    Returns:
-        The same, on the devices of `keras.distribution`'s mesh where one is set, else
-        on all local ones; on the default device where they do not divide `m`.
-    """
-    distribution = keras.distribution.distribution()
-    if distribution is None:
-        devices = np.array(jax.local_devices())
-    else:
-        devices = distribution.device_mesh.backend_mesh.devices.reshape(-1)
-    m = jax.tree.leaves(inputs)[0].shape[0]
-    if len(devices) == 1 or m % len(devices):
-        return values, inputs
-    mesh = jax.sharding.Mesh(devices, ("examples",))
-    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    shared = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("examples"))
-    return jax.device_put(values, everywhere), jax.device_put(inputs, shared)
-
-
 def compile_forward(forward):
     """Compiles `forward(trainable_values, non_trainable_values, inputs)`."""
     return jax.jit(forward)

@@ -36,11 +36,6 @@ def to_numpy(tensor) -> np.ndarray:
     return tensor.numpy()
 
 
-def spread(values, inputs):
-    """A pass runs on one device, that of the model."""
-    return values, inputs
-
-
 def compile_forward(forward):
     """Compiles `forward(trainable_values, non_trainable_values, inputs)`.
 

@@ -39,11 +39,6 @@ def to_numpy(tensor) -> np.ndarray:
     return tensor.detach().cpu().numpy()
 
 
-def spread(values, inputs):
-    """A pass runs on one device, that of the model."""
-    return values, inputs
-
-
 def compile_forward(forward):
     """`forward(trainable_values, non_trainable_values, inputs)`, run eagerly."""
     return torch.no_grad()(forward)

@@ -227,12 +227,12 @@ class Capture:
         """
         model = self._model()
         assert model is not None
-        values = (
+        outputs, tensors = self._compiled(
             [v.value for v in model.trainable_variables],
             [v.value for v in model.non_trainable_variables],
+            inputs,
+            cotangents,
         )
-        values, inputs = backend.spread(values, inputs)
-        outputs, tensors = self._compiled(*values, inputs, cotangents)
         arrays = iter([backend.to_numpy(tensor) for tensor in tensors])
         factors = [
             make(*(next(arrays) for _ in range(count)))
