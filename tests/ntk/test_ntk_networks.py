@@ -26,7 +26,7 @@ def vision_transformer():
         y = layers.LayerNormalization()(x)
         x = x + layers.MultiHeadAttention(2, 4)(y, y)
         y = layers.LayerNormalization()(x)
-        x = x + layers.Dense(8)(layers.Dense(16, activation="gelu")(y))
+        x = x + layers.Dense(8)(layers.Dense(16, activation="silu")(y))
     x = layers.GlobalAveragePooling1D()(layers.LayerNormalization()(x))
     return keras.Model(inputs, layers.Dense(4)(x))
 
