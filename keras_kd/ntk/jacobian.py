@@ -23,6 +23,8 @@ IMPLEMENTATIONS = ("auto", "structured", "jacobian")
 _PASS_OVERHEAD = 4
 _SAMPLE = 5
 _PASS_BYTES = 1 << 29
+# Larger passes are no faster, and on a CPU outgrow its caches.
+_LARGEST_PASS = 64
 
 
 class FactoredJacobian:
@@ -89,7 +91,7 @@ class FactoredJacobian:
         given = sum(factor.stored for factor in self.sample)
         each = max(1, given * self.dtype.itemsize * _PASS_OVERHEAD)
         # A power of two, so that other numbers of examples find it compiled.
-        fitting = 1 << int(np.log2(np.clip(_PASS_BYTES // each, 4, 256)))
+        fitting = 1 << int(np.log2(np.clip(_PASS_BYTES // each, 4, _LARGEST_PASS)))
         return min(fitting, self.n)
 
     def _pass(self, start: int, stop: int, size: int) -> list[Factor]:

@@ -87,11 +87,13 @@ def test_exact(label, oracle):
         forms = ["trace", "per_output", "full", k - 1, vector]
         if label != "probabilities":
             forms.append("pseudo")
+        # Keras's attention on JAX computes parts of itself in float32.
+        limit = 1e-8 if (BACKEND, label) == ("jax", "attention") else 1e-10
         for outputs in forms:
             found = empirical_ntk(model, x1, outputs=outputs)
             expected = sum(kernel(j[:N1], outputs=outputs) for j in jacobians)
             assert found.dtype == np.float64
-            assert error(found, expected) < 1e-10, outputs
+            assert error(found, expected) < limit, outputs
             assert is_symmetric(found), outputs
         for outputs in ("trace", "full"):
             expected = sum(kernel(j[:N1], j[N1:], outputs) for j in jacobians)
@@ -100,7 +102,7 @@ def test_exact(label, oracle):
                 {"implementation": "auto", "batch_size": 2},
             ):
                 found = empirical_ntk(model, x1, x2, outputs=outputs, **options)
-                assert error(found, expected) < 1e-10, (outputs, options)
+                assert error(found, expected) < limit, (outputs, options)
 
     with float64_scope():
         check(label, oracle, "float64", ways)
