@@ -19,7 +19,9 @@ compile_capture = _backend.compile_capture
 compile_forward = _backend.compile_forward
 compile_gradients = _backend.compile_gradients
 full_precision = _backend.full_precision
+local_devices = _backend.local_devices
 per_example_gradients = _backend.per_example_gradients
+put = _backend.put
 replica_count = _backend.replica_count
 to_numpy = _backend.to_numpy
 trace_scope = _backend.trace_scope
@@ -32,7 +34,9 @@ __all__ = [
     "compile_forward",
     "compile_gradients",
     "full_precision",
+    "local_devices",
     "per_example_gradients",
+    "put",
     "replica_count",
     "to_numpy",
     "trace_scope",

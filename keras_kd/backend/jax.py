@@ -40,6 +40,16 @@ else:
     _trace_state = jax.core.get_opaque_trace_state
 
 
+def local_devices() -> list:
+    """Devices that passes over different examples can run on at the same time."""
+    return jax.local_devices()
+
+
+def put(values, device):
+    """A structure of tensors, on a device."""
+    return jax.device_put(values, device)
+
+
 def to_numpy(tensor) -> np.ndarray:
     """Without a copy, where the device's memory is the host's."""
     return np.asarray(tensor)

@@ -31,9 +31,38 @@ def trace_scope():
     return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
 
 
+def local_devices() -> list:
+    """Where passes run: TensorFlow starts them one after another."""
+    return [None]
+
+
+def put(values, device):
+    """A structure of tensors, on a device: where it is."""
+    return values
+
+
 def to_numpy(tensor) -> np.ndarray:
     """Without a copy, where the device's memory is the host's."""
     return tensor.numpy()
+
+
+def _traced_once_a_shape(function):
+    """`tf.function` for calls that differ in shapes alone, as they are meant to.
+
+    Of many traces of one function TensorFlow would warn.
+    """
+    compiled = tf.function(function, autograph=False)
+    traces: dict = {}
+
+    def call(*args):
+        args = tf.nest.map_structure(tf.convert_to_tensor, args)
+        shapes = tf.nest.map_structure(lambda x: (*x.shape, x.dtype.name), args)
+        key = repr(shapes)
+        if key not in traces:
+            traces[key] = compiled.get_concrete_function(*args)
+        return traces[key](*args)
+
+    return call
 
 
 def compile_forward(forward):
@@ -41,7 +70,7 @@ def compile_forward(forward):
 
     The values are not passed on: variables are read where they lie.
     """
-    function = tf.function(lambda inputs: forward(None, None, inputs), autograph=False)
+    function = _traced_once_a_shape(lambda inputs: forward(None, None, inputs))
     return lambda trainable, non_trainable, inputs: function(inputs)
 
 
@@ -57,9 +86,10 @@ def compile_gradients(forward):
         `(outputs, gradients)`.
     """
 
-    @tf.function(autograph=False)
+    variables: list[tf.Variable] = []
+
+    @_traced_once_a_shape
     def gradients(inputs, cotangents):
-        variables = gradients.variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             outputs = forward(None, None, inputs)
@@ -73,7 +103,7 @@ def compile_gradients(forward):
         return outputs, [tf.convert_to_tensor(gradient) for gradient in found]
 
     def compute(trainable, non_trainable, inputs, cotangents):
-        gradients.variables = trainable
+        variables[:] = trainable
         return gradients(inputs, tf.convert_to_tensor(cotangents))
 
     return compute
@@ -95,7 +125,7 @@ def compile_capture(record, factors):
         cotangents `(q, m, k)`, to `(outputs, list of tensors)`.
     """
 
-    @tf.function(autograph=False)
+    @_traced_once_a_shape
     def captured(inputs, cotangents):
         taps = {}
         tape = tf.GradientTape(persistent=True, watch_accessed_variables=False)

@@ -34,6 +34,16 @@ def trace_scope():
     return torch._C._functorch.maybe_current_level()
 
 
+def local_devices() -> list:
+    """Where passes run: PyTorch starts them one after another."""
+    return [None]
+
+
+def put(values, device):
+    """A structure of tensors, on a device: where it is."""
+    return values
+
+
 def to_numpy(tensor) -> np.ndarray:
     """Without a copy, where the device's memory is the host's."""
     return tensor.detach().cpu().numpy()

@@ -215,30 +215,42 @@ class Capture:
             [cotangents],
         )
 
-    def __call__(self, inputs, cotangents) -> tuple[np.ndarray, list[Factor]]:
-        """Runs the passes.
+    def values(self, device=None) -> tuple[list, list]:
+        """The model's trainable and other values, as they are, on a device."""
+        model = self._model()
+        assert model is not None
+        values = (
+            [v.value for v in model.trainable_variables],
+            [v.value for v in model.non_trainable_variables],
+        )
+        return values if device is None else backend.put(values, device)
+
+    def start(self, values, inputs, cotangents) -> tuple:
+        """Starts the passes; some backends go on before these have ended.
 
         Args:
-            inputs: structure of `m` examples.
+            values: see `values`.
+            inputs: structure of `m` examples, on the same device.
             cotangents: NumPy, `(q, m, k)`: the gradients of `sum_k c f` are taken.
 
         Returns:
-            The outputs `(m, k)` and the factors, every variable in one of them.
+            What `finish` takes.
         """
-        model = self._model()
-        assert model is not None
-        outputs, tensors = self._compiled(
-            [v.value for v in model.trainable_variables],
-            [v.value for v in model.non_trainable_variables],
-            inputs,
-            cotangents,
-        )
+        return cotangents.shape, *self._compiled(*values, inputs, cotangents)
+
+    def finish(self, started) -> tuple[np.ndarray, list[Factor]]:
+        """The outputs `(m, k)` and the factors, every variable in one of them."""
+        shape, outputs, tensors = started
         arrays = iter([backend.to_numpy(tensor) for tensor in tensors])
         factors = [
             make(*(next(arrays) for _ in range(count)))
-            for make, count in self._makers[tuple(cotangents.shape)]
+            for make, count in self._makers[tuple(shape)]
         ]
         return backend.to_numpy(outputs), joined(factors)
+
+    def __call__(self, inputs, cotangents) -> tuple[np.ndarray, list[Factor]]:
+        """Runs the passes, see `start` and `finish`."""
+        return self.finish(self.start(self.values(), inputs, cotangents))
 
 
 def joined(factors: list[Factor]) -> list[Factor]:

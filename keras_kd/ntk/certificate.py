@@ -30,7 +30,7 @@ _TOLERANCE_OF_HALF_PRECISION = 0.1
 _FLOOR = 1e-3
 
 # A number that axes of something else than examples rarely have.
-_EXAMPLES = 5
+EXAMPLES = 5
 
 _lock = threading.Lock()
 _certified: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
@@ -50,7 +50,7 @@ class Certified:
         forward = backend.compile_forward(_weakly(model))
         trainable = [v.value for v in model.trainable_variables]
         non_trainable = [v.value for v in model.non_trainable_variables]
-        m = _EXAMPLES
+        m = EXAMPLES
         inputs = examples.first(m)
         alone = np.concatenate(
             [

@@ -1,5 +1,6 @@
 """The Jacobian of a model's outputs in its weights, held as factors, rows on demand."""
 
+import collections
 import functools
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +12,7 @@ import psutil
 
 from keras_kd import backend
 from keras_kd.ntk.capture import Factor
-from keras_kd.ntk.certificate import certified
+from keras_kd.ntk.certificate import EXAMPLES, certified
 from keras_kd.ntk.examples import Examples
 from keras_kd.ntk.factors import Explicit, OuterProduct
 from keras_kd.ntk.outputs import Outputs, check_not_probabilities
@@ -21,7 +22,6 @@ IMPLEMENTATIONS = ("auto", "structured", "jacobian")
 # A pass holds its activations, the factors' tensors and their copies: so many numbers
 # for each one that it gives.
 _PASS_OVERHEAD = 4
-_SAMPLE = 5
 _PASS_BYTES = 1 << 29
 # Larger passes are no faster, and on a CPU outgrow its caches.
 _LARGEST_PASS = 64
@@ -75,9 +75,7 @@ class FactoredJacobian:
     @functools.cached_property
     def sample(self) -> list[Factor]:
         """The factors of a few examples: their kinds and sizes, for planning."""
-        # Of a size that is compiled anyway.
-        size = min(self._batch_size or _SAMPLE, self.n)
-        return self._pass(0, size, size)
+        return self._pass(0, min(EXAMPLES, self.n), EXAMPLES)
 
     def bytes_per_example(self) -> int:
         """Memory that the factors of one example take."""
@@ -96,14 +94,24 @@ class FactoredJacobian:
 
     def _pass(self, start: int, stop: int, size: int) -> list[Factor]:
         """The factors of the examples `start` to `stop`, by a pass over `size`."""
-        size = max(size, 2)
+        return self._finish(self._start(start, stop, size, self.capture.values()))
+
+    def _start(self, start: int, stop: int, size: int, values, device=None) -> tuple:
+        # No smaller than what is compiled anyway.
+        size = max(size, EXAMPLES)
+        inputs = self.examples.batch(start, stop, size)
+        if device is not None:
+            inputs = backend.put(inputs, device)
+        cotangents = self.outputs.cotangents(size, self.dtype)
         with backend.full_precision():
-            _, factors = self.capture(
-                self.examples.batch(start, stop, size),
-                self.outputs.cotangents(size, self.dtype),
-            )
+            started = self.capture.start(values, inputs, cotangents)
+        return stop - start, size, started
+
+    def _finish(self, started) -> list[Factor]:
+        count, size, passes = started
+        _, factors = self.capture.finish(passes)
         return [
-            self._preferred(f if stop - start == size else f.take(slice(stop - start)))
+            self._preferred(f if count == size else f.take(slice(count)))
             for f in factors
         ]
 
@@ -118,12 +126,26 @@ class FactoredJacobian:
         return list(factor.compact(self.form))
 
     def batches(self, start=0, stop=None) -> Iterator[tuple[slice, list[Factor]]]:
-        """The rows and their factors, batch by batch."""
+        """The rows and their factors, batch by batch; the devices share the batches."""
         stop = self.n if stop is None else stop
         size = self.batch_size()
-        for first in range(start, stop, size):
+        firsts = range(start, stop, size)
+        devices = backend.local_devices()[: len(firsts)]
+        if len(devices) == 1:
+            # Where the model is.
+            devices = [None]
+        values = [self.capture.values(device) for device in devices]
+        under_way: collections.deque[tuple[slice, tuple]] = collections.deque()
+        for i, first in enumerate(firsts):
             last = min(first + size, stop)
-            yield slice(first, last), self._pass(first, last, size)
+            turn = i % len(devices)
+            started = self._start(first, last, size, values[turn], devices[turn])
+            under_way.append((slice(first, last), started))
+            if len(under_way) == len(devices):
+                rows, oldest = under_way.popleft()
+                yield rows, self._finish(oldest)
+        for rows, started in under_way:
+            yield rows, self._finish(started)
 
     def rows(self, start=0, stop=None) -> list[Factor]:
         """The factors of the examples `start` to `stop`, all in memory."""

@@ -34,6 +34,8 @@ def empirical_ntk(
     mode. It is never formed where a layer's structure saves it: a layer that is linear
     in its weights has gradients that are sums of outer products of its inputs and the
     gradients at its outputs, all of which come from one forward and one backward pass.
+    On JAX, local devices take turns at the passes over batches of examples; the
+    products of the factors are the host's.
 
     Args:
         model: a built `keras.Model` with one output, `(m, k)` for `m` examples; an

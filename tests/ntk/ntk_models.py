@@ -479,7 +479,7 @@ def shared_dense_over_other_shapes():
 @case
 def shared_convolution():
     inputs = keras.Input((8, 8, 2))
-    conv = layers.Conv2D(2, 3, padding="same", activation="gelu", name="shared")
+    conv = layers.Conv2D(2, 3, padding="same", activation="silu", name="shared")
     x = conv(layers.AveragePooling2D(2)(conv(inputs)))
     return keras.Model(inputs, head(x)), (8, 8, 2)
 
@@ -496,7 +496,7 @@ def shared_normalization():
 def shared_submodel():
     left, right = keras.Input((4,)), keras.Input((4,))
     tower = keras.Sequential(
-        [keras.Input((4,)), layers.Dense(5, activation="gelu"), layers.Dense(3)]
+        [keras.Input((4,)), layers.Dense(5, activation="silu"), layers.Dense(3)]
     )
     x = layers.Multiply()([tower(left), tower(right)])
     return keras.Model([left, right], head(x)), [(4,), (4,)]
@@ -505,7 +505,7 @@ def shared_submodel():
 @case
 def shared_with_a_dead_branch():
     inputs = keras.Input((4,))
-    dense = layers.Dense(4, activation="gelu", name="shared")
+    dense = layers.Dense(4, activation="silu", name="shared")
     x = layers.Add()([dense(inputs), 0 * dense(ops.stop_gradient(dense(inputs)))])
     return keras.Model(inputs, head(ops.stop_gradient(x))), (4,)
 
@@ -524,7 +524,7 @@ class KernelUser(layers.Layer):
 @case
 def kernel_used_by_matmul():
     inputs = keras.Input((4,))
-    dense = layers.Dense(4, activation="gelu", name="the_owner")
+    dense = layers.Dense(4, activation="silu", name="the_owner")
     x = dense(inputs)
     return keras.Model(inputs, head(KernelUser(dense)(x))), (4,)
 
@@ -536,7 +536,7 @@ def tower(name, shape=(4,)):
     return keras.Sequential(
         [
             keras.Input(shape),
-            layers.Dense(4, activation="gelu", name="first"),
+            layers.Dense(4, activation="silu", name="first"),
             layers.Dense(3, name="second"),
         ],
         name=name,
@@ -560,7 +560,7 @@ class Block(layers.Layer):
 
     def __init__(self, units, **kwargs):
         super().__init__(**kwargs)
-        self.inner = [layers.Dense(units, activation="gelu") for _ in range(2)]
+        self.inner = [layers.Dense(units, activation="silu") for _ in range(2)]
 
     def build(self, shape):
         self.scale = self.add_weight(shape=(shape[-1],), initializer="ones")
@@ -598,7 +598,7 @@ def subclassed_with_own_weights():
 
 @case
 def sequential_built_by_a_call():
-    model = keras.Sequential([layers.Dense(5, activation="gelu"), layers.Dense(3)])
+    model = keras.Sequential([layers.Dense(5, activation="silu"), layers.Dense(3)])
     model(np.zeros((1, 4)))
     return model, (4,)
 
@@ -624,7 +624,7 @@ class ScaledDense(layers.Dense):
         return 2 * super().call(x) * ops.sum(self.kernel**2)
 
 
-add("dense_subclass_with_own_call", lazily(ScaledDense, 4, activation="gelu"), (4,))
+add("dense_subclass_with_own_call", lazily(ScaledDense, 4, activation="silu"), (4,))
 
 
 class RenamedDense(layers.Dense):
@@ -655,7 +655,7 @@ def normalization_wrapper():
 @case
 def dropout_and_regularizer():
     inputs = keras.Input((4,))
-    x = layers.Dense(5, activation="gelu", kernel_regularizer="l2")(inputs)
+    x = layers.Dense(5, activation="silu", kernel_regularizer="l2")(inputs)
     x = layers.Dropout(0.5)(layers.GaussianNoise(1.0)(x))
     return keras.Model(inputs, head(x)), (4,)
 
@@ -665,7 +665,7 @@ def residual():
     inputs = keras.Input((4, 4, 3))
     x = layers.Conv2D(3, 3, padding="same", use_bias=False)(inputs)
     x = layers.BatchNormalization()(x)
-    x = layers.Add()([inputs, layers.Activation("gelu")(x)])
+    x = layers.Add()([inputs, layers.Activation("silu")(x)])
     x = layers.GlobalAveragePooling2D()(x)
     return keras.Model(inputs, head(x)), (4, 4, 3)
 
@@ -681,7 +681,7 @@ add(
 )
 add(
     "time_distributed",
-    lambda: layers.TimeDistributed(layers.Dense(3, activation="gelu")),
+    lambda: layers.TimeDistributed(layers.Dense(3, activation="silu")),
     (4, 2),
 )
 add("simple_rnn", lazily(layers.SimpleRNN, 2), (3, 2))
@@ -692,7 +692,7 @@ class Scan(layers.Layer):
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
-        self.dense = layers.Dense(3, activation="gelu", name="in_a_loop")
+        self.dense = layers.Dense(3, activation="silu", name="in_a_loop")
 
     def build(self, shape):
         self.dense.build((None, shape[-1]))
@@ -754,7 +754,7 @@ def dict_inputs():
 @case
 def integer_inputs():
     inputs = keras.Input((4,), dtype="int32")
-    x = layers.Dense(4, activation="gelu")(layers.Rescaling(0.25)(inputs))
+    x = layers.Dense(4, activation="silu")(layers.Rescaling(0.25)(inputs))
     return keras.Model(inputs, head(x)), Ids((4,), 8)
 
 

@@ -400,6 +400,49 @@ def test_blocks_fit_together(outputs, monkeypatch, float64):
     assert error(found, kernel(j, j[:5], outputs)) < 1e-10
 
 
+@pytest.mark.parametrize("outputs", ["trace", "full"])
+@pytest.mark.parametrize("name", ["conv2d_many_filters", "conv2d_uneven_dilation"])
+def test_pieces_fit_together(name, outputs, monkeypatch, float64):
+    from keras_kd.ntk.factors import accumulator, blas, outer
+
+    model, spec = build(name)
+    x = inputs_for(spec, 7)
+    j = jacobian(model, x)
+    for size in (1, 50, 500):
+        monkeypatch.setattr(outer, "_BLOCK", size * 7)
+        monkeypatch.setattr(outer, "_CACHED", size)
+        monkeypatch.setattr(blas, "_PANEL", 3)
+        monkeypatch.setattr(accumulator, "_PIECE", size)
+        monkeypatch.setattr(accumulator, "_STRIPE", 4)
+        for implementation in ("auto", "structured"):
+            options = {"outputs": outputs, "implementation": implementation}
+            found = empirical_ntk(model, x, **options)
+            assert error(found, kernel(j, outputs=outputs)) < 1e-10
+        found = empirical_ntk(model, x, x[:5], outputs=outputs)
+        assert error(found, kernel(j, j[:5], outputs)) < 1e-10
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="The others run one pass at a time.")
+def test_devices_share_the_passes(monkeypatch):
+    from keras_kd import backend
+
+    model, spec = build("conv2d_same", "float32")
+    x = inputs_for(spec, 17, dtype="float32")
+    expected = empirical_ntk(model, x)
+    used = []
+
+    def put(values, device):
+        used.append(device)
+        return there(values, device)
+
+    there = backend.put
+    monkeypatch.setattr(backend, "put", put)
+    found = empirical_ntk(model, x, batch_size=5)
+    assert set(used) == set(backend.local_devices())
+    assert len(set(used)) == 2
+    assert error(found, expected) < 1e-6
+
+
 def test_batch_size_and_implementation_do_not_matter():
     model, spec = build("conv2d_same", "float32")
     x = inputs_for(spec, 7, dtype="float32")

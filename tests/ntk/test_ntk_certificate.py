@@ -176,7 +176,7 @@ def test_int8_layers_are_constants():
 def test_rematerialised_layers(float64):
     with keras.RematScope(mode="full"):
         model = keras.Sequential(
-            [keras.Input((4,)), Block(4), layers.Dense(5, activation="gelu")]
+            [keras.Input((4,)), Block(4), layers.Dense(5, activation="silu")]
         )
     disturb(model)
     x = inputs_for((4,), 3)

@@ -6,7 +6,7 @@ import pytest
 from jacobian_oracle import kernel
 from keras import layers, ops
 from ntk_float64 import float64_scope
-from ntk_models import disturb, inputs_for
+from ntk_models import BACKEND, disturb, inputs_for
 
 from keras_kd import models
 from keras_kd.ntk import empirical_ntk
@@ -46,9 +46,9 @@ def tied_language_model():
 
 
 NETWORKS = {
-    "lenet5x8": (lambda: models.LeNet5((32, 32, 3), 3, width=8), (32, 32, 3)),
+    "lenet5x8": (lambda: models.LeNet5((32, 32, 3), 2, width=8), (32, 32, 3)),
     "resnet20": (lambda: models.ResNet((16, 16, 3), 3, depth=20), (16, 16, 3)),
-    "mobilenet_v3": (lambda: models.MobileNetV3((32, 32, 3), 3, 0.35), (32, 32, 3)),
+    "mobilenet_v3": (lambda: models.MobileNetV3((32, 32, 3), 1, 0.35), (32, 32, 3)),
     "vision_transformer": (vision_transformer, (8, 8, 3)),
     "lstm_classifier": (lstm_classifier, "ids"),
 }
@@ -93,14 +93,15 @@ def error(found, expected):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks(name, jacobians):
     j = jacobians(name)
+    # Keras's attention on JAX computes parts of itself in float32.
+    limit = 1e-7 if (BACKEND, name) == ("jax", "vision_transformer") else 1e-10
     with float64_scope():
         model, x = network(name), examples(name)
         found = empirical_ntk(model, x[:N], outputs="full")
         expected = kernel(j[:N], outputs="full")
-        assert error(found, expected) < 1e-10
-        assert (
-            error(empirical_ntk(model, x[:N], outputs=1), expected[..., 1, 1]) < 1e-10
-        )
+        assert error(found, expected) < limit
+        found = empirical_ntk(model, x[:N], outputs=-1)
+        assert error(found, expected[..., -1, -1]) < limit
         # A block of other rows and columns, of the shape that is compiled.
         found = empirical_ntk(model, x[:N], x[1:], outputs="full")
-        assert error(found, kernel(j[:N], j[1:], "full")) < 1e-10
+        assert error(found, kernel(j[:N], j[1:], "full")) < limit

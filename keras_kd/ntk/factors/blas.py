@@ -1,11 +1,17 @@
 """Symmetric and rectangular matrix products, added to an array in place.
 
-SciPy's BLAS adds to its result without a temporary, and its symmetric product does
-half of the work.
+A symmetric product is half of the work, but BLAS does it at the speed of a rectangular
+one only where it is small: so a large one is a row of small ones and the rectangles
+beside them. SciPy's rectangular product adds to its result without a temporary.
 """
+
+import math
 
 import numpy as np
 from scipy.linalg import blas
+
+# Examples a symmetric product.
+_PANEL = 512
 
 
 def add_gram(total: np.ndarray, rows: np.ndarray) -> None:
@@ -15,10 +21,17 @@ def add_gram(total: np.ndarray, rows: np.ndarray) -> None:
         total: `(n, n)`, Fortran order, float32 or float64.
         rows: `(n, p)`, C order, of the same dtype.
     """
-    function = blas.ssyrk if total.dtype == np.float32 else blas.dsyrk
-    function(
-        1.0, rows.T, beta=1.0, c=total, trans=1, lower=1, overwrite_c=_in_place(total)
-    )
+    upper = total.T
+    buffer = np.empty(min(_PANEL, len(rows)) * len(rows), total.dtype)
+    for i in range(0, len(rows), _PANEL):
+        panel, below = rows[i : i + _PANEL], rows[i + _PANEL :]
+        # NumPy makes a symmetric product of a matrix and its own transpose.
+        for j, other in ((i, panel), (i + _PANEL, below)):
+            if len(other):
+                shape = (len(panel), len(other))
+                product = buffer[: math.prod(shape)].reshape(shape)
+                np.matmul(panel, other.T, out=product)
+                upper[i : i + len(panel), j : j + len(other)] += product
 
 
 def add_product(total: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:

@@ -8,8 +8,10 @@ they are cut from.
 import itertools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 
 @dataclass(frozen=True)
@@ -102,29 +104,36 @@ class Patches:
     def take(self, rows) -> "Patches":
         return Patches(self.images[rows], self.geometry)
 
-    def blocks(self, count: int, others) -> list[slice]:
-        # By channels: no patch is cut twice, no image read twice.
-        step = max(1, count // math.prod(self.geometry.kernel))
-        return _equal_slices(self.images.shape[-1], step)
+    def blocks(self, count: int, others) -> list[tuple[slice, ...]]:
+        # A part of every axis of the kernel and of the channels, whole ones from the
+        # last axis on: no patch is cut twice, and what is copied lies together.
+        parts = []
+        for size in reversed((*self.geometry.kernel, self.images.shape[-1])):
+            parts.append(_equal_slices(size, min(size, max(1, count))))
+            count //= size
+        return list(itertools.product(*reversed(parts)))
 
     def columns(self, block=None) -> np.ndarray:
         shape = self.geometry
-        images = self.images if block is None else self.images[..., block]
-        m, (g, c) = len(images), images.shape[-2:]
+        axes = range(1, 1 + len(shape.kernel))
+        *offsets, channels = block or [slice(None)] * (1 + len(axes))
+        images = self.images[..., channels]
         none = (0, 0)
         if any(pad != none for pad in shape.padding):
             images = np.pad(images, (none, *shape.padding, none, none))
-        offsets = list(np.ndindex(*shape.kernel))
-        patches = np.empty((m, *shape.outputs, g, len(offsets), c), images.dtype)
-        for k, offset in enumerate(offsets):
-            window = tuple(
-                slice(o * d, o * d + (n - 1) * s + 1, s)
-                for o, d, n, s in zip(
-                    offset, shape.dilation, shape.outputs, shape.strides, strict=True
-                )
-            )
-            patches[..., k, :] = images[(slice(None), *window)]
-        return patches.reshape(m, self.positions, g, len(offsets) * c)
+        reach = [
+            (k - 1) * d + 1 for k, d in zip(shape.kernel, shape.dilation, strict=True)
+        ]
+        # (m, *positions, g, c, *reach), of which the strides and the dilation skip.
+        windows = sliding_window_view(images, reach, tuple(axes))
+        every: Any = slice(None)
+        steps = zip(shape.outputs, shape.strides, strict=True)
+        kept = (every, *(slice(0, n * s, s) for n, s in steps), every, every)
+        windows = windows[kept + tuple(slice(None, None, d) for d in shape.dilation)]
+        windows = windows[(every,) * (len(axes) + 3) + tuple(offsets)]
+        m, g = len(images), images.shape[-2]
+        windows = np.moveaxis(windows, len(axes) + 2, -1)
+        return windows.reshape(m, self.positions, g, -1)
 
     @staticmethod
     def concatenate(parts: list["Patches"]) -> "Patches":

@@ -9,8 +9,9 @@ from keras_kd.ntk.factors.explicit import Explicit, diagonal_of
 from keras_kd.ntk.factors.inputs import Inputs
 from keras_kd.ntk.factors.threads import in_threads
 
-# Gradients that are formed and thrown away are formed in blocks of so many numbers.
-_BLOCK = 1 << 28
+# Gradients that are formed and thrown away are formed in blocks of so many numbers:
+# memory that is touched for the first time costs more than what is computed in it.
+_BLOCK = 1 << 24
 # Other temporary arrays have at most so many.
 _PIECE = 1 << 26
 # Patches are cut for so many numbers at a time: what a cache holds.
