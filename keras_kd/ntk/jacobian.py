@@ -24,7 +24,8 @@ IMPLEMENTATIONS = ("auto", "structured", "jacobian")
 _PASS_OVERHEAD = 4
 _PASS_BYTES = 1 << 29
 # Larger passes are no faster, and on a CPU outgrow its caches.
-_LARGEST_PASS = 64
+_ENOUGH_BYTES = 1 << 25
+_ENOUGH_EXAMPLES = (64, 256)
 
 
 class FactoredJacobian:
@@ -86,11 +87,12 @@ class FactoredJacobian:
         """Examples a pass."""
         if self._batch_size is not None:
             return min(self._batch_size, self.n)
-        given = sum(factor.stored for factor in self.sample)
-        each = max(1, given * self.dtype.itemsize * _PASS_OVERHEAD)
+        stored = sum(factor.stored for factor in self.sample)
+        each = max(1, stored * self.dtype.itemsize)
+        enough = np.clip(_ENOUGH_BYTES // each, *_ENOUGH_EXAMPLES)
+        fitting = max(4, min(enough, _PASS_BYTES // (each * _PASS_OVERHEAD)))
         # A power of two, so that other numbers of examples find it compiled.
-        fitting = 1 << int(np.log2(np.clip(_PASS_BYTES // each, 4, _LARGEST_PASS)))
-        return min(fitting, self.n)
+        return min(1 << int(np.log2(fitting)), self.n)
 
     def _pass(self, start: int, stop: int, size: int) -> list[Factor]:
         """The factors of the examples `start` to `stop`, by a pass over `size`."""
