@@ -1,0 +1,37 @@
+"""Supervision complexity: how hard a teacher's predictions are for a student."""
+
+from keras_kd.complexity.alignment import kernel_alignment
+from keras_kd.complexity.bound import distillation_bound
+from keras_kd.complexity.bound_terms import DistillationBound, bound_terms
+from keras_kd.complexity.factorization import KernelFactorization
+from keras_kd.complexity.features import FeatureFactorization
+from keras_kd.complexity.fidelity import fidelity
+from keras_kd.complexity.margins import margins
+from keras_kd.complexity.prediction import Prediction, predict
+from keras_kd.complexity.spectrum import Spectrum, spectrum
+from keras_kd.complexity.supervision import (
+    Complexity,
+    adjusted_supervision_complexity,
+    supervision_complexity,
+)
+from keras_kd.complexity.targets import residual_targets, soft_targets
+
+__all__ = [
+    "Complexity",
+    "DistillationBound",
+    "FeatureFactorization",
+    "KernelFactorization",
+    "Prediction",
+    "Spectrum",
+    "adjusted_supervision_complexity",
+    "bound_terms",
+    "distillation_bound",
+    "fidelity",
+    "kernel_alignment",
+    "margins",
+    "predict",
+    "residual_targets",
+    "soft_targets",
+    "spectrum",
+    "supervision_complexity",
+]

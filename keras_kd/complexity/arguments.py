@@ -1,0 +1,134 @@
+"""What kernels, targets and labels must be."""
+
+import math
+
+import numpy as np
+
+# An asymmetry up to here, of the largest entry, is taken for rounding.
+_ASYMMETRY = 1e-6
+_ROWS = 1024
+
+
+def check_kernel(kernel, argument="kernel") -> np.ndarray:
+    """`kernel` as an array in its own dtype, if it is `(n, n[, k[, k]])` and symmetric.
+
+    Raises:
+        ValueError: shape, dtype, an entry or an asymmetry.
+    """
+    kernel = check_array(kernel, argument)
+    shape = kernel.shape
+    square = kernel.ndim in (2, 3, 4) and shape[0] == shape[1]
+    if not square or (kernel.ndim == 4 and shape[2] != shape[3]) or 0 in shape:
+        raise ValueError(
+            f"`{argument}` must be of shape (n, n), (n, n, k) or (n, n, k, k). "
+            f"Received: shape {shape}"
+        )
+    error = asymmetry(kernel)
+    limit = _ASYMMETRY
+    if kernel.dtype.kind == "f":
+        limit = max(limit, math.sqrt(len(kernel)) * float(np.finfo(kernel.dtype).eps))
+    if error > limit * np.abs(kernel).max():
+        raise ValueError(
+            f"`{argument}` must be symmetric. "
+            f"Received: entries that differ from their mirror images by {error:.3g}"
+        )
+    return kernel
+
+
+def asymmetry(kernel) -> float:
+    """The largest difference between an entry and its mirror image."""
+    mirrored = kernel.swapaxes(0, 1)
+    if kernel.ndim == 4:
+        mirrored = mirrored.swapaxes(2, 3)
+    # By rows: a second array of the kernel's size may not fit.
+    rows = (slice(i, i + _ROWS) for i in range(0, len(kernel), _ROWS))
+    return max(
+        float(np.abs(kernel[r].astype(float) - mirrored[r]).max(initial=0))
+        for r in rows
+    )
+
+
+def check_targets(targets, n: int, k: int | None = None, argument="targets"):
+    """`targets` as float64 `(n, k)`.
+
+    Args:
+        targets: `(n,)` or `(n, k)`.
+        n: how many rows there must be.
+        k: how many columns; `None`: any number.
+        argument: its name.
+
+    Raises:
+        ValueError: shape, dtype or an entry.
+    """
+    array = check_array(targets, argument)
+    columns = array[:, None] if array.ndim == 1 else array
+    fits = columns.ndim == 2 and len(columns) == n and columns.shape[1] > 0
+    if not fits or (k is not None and columns.shape[1] != k):
+        expected = f"({n},) or ({n}, k)" if k is None else f"({n}, {k})"
+        raise ValueError(
+            f"`{argument}` must be of shape {expected}. Received: shape {array.shape}"
+        )
+    return columns.astype(np.float64)
+
+
+def check_outputs(argument, outputs, shape=None) -> np.ndarray:
+    """`outputs` as float64 `(n, k)`; `(n,)` is one output.
+
+    Raises:
+        ValueError: shape, dtype or an entry.
+    """
+    array = check_array(outputs, argument)
+    columns = array[:, None] if array.ndim == 1 else array
+    if columns.ndim != 2 or 0 in columns.shape:
+        raise ValueError(
+            f"`{argument}` must be of shape (n,) or (n, k). "
+            f"Received: shape {array.shape}"
+        )
+    if shape is not None and columns.shape != shape:
+        raise ValueError(
+            f"`{argument}` must be of shape {shape}. Received: shape {array.shape}"
+        )
+    return columns.astype(np.float64)
+
+
+def check_labels(labels, n: int, k: int) -> np.ndarray:
+    """`labels` as `(n,)` integers from 0 to `k - 1`, or 0 and 1 for one output.
+
+    Raises:
+        ValueError: shape, or a label that is none.
+    """
+    array = np.asarray(labels)
+    if array.shape == (n, 1):
+        array = array[:, 0]
+    classes = max(k, 2)
+    if array.shape != (n,):
+        raise ValueError(
+            f"`labels` must be of shape ({n},). Received: shape {array.shape}"
+        )
+    if not np.isin(array, np.arange(classes)).all():
+        raise ValueError(
+            f"`labels` must be integers from 0 to {classes - 1}. "
+            f"Received: labels={np.unique(array)}"
+        )
+    return array.astype(int)
+
+
+def check_array(value, argument) -> np.ndarray:
+    """`value` as an array of finite real numbers, in its own dtype.
+
+    Raises:
+        ValueError: it is not.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(
+            f"`{argument}` must be an array of real numbers. "
+            f"Received: dtype {array.dtype}"
+        )
+    bad = array.size - np.count_nonzero(np.isfinite(array))
+    if bad:
+        raise ValueError(
+            f"`{argument}` must be finite. "
+            f"Received: {bad} of {array.size} entries that are not"
+        )
+    return array

@@ -1,0 +1,182 @@
+"""A bound on a distilled student's risk, from the kernel and the teacher's outputs."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from keras_kd.complexity.arguments import check_labels, check_outputs
+from keras_kd.complexity.bound_terms import bound_terms
+from keras_kd.complexity.margins import margins
+from keras_kd.complexity.solver import solver_of
+from keras_kd.losses.arguments import check_number
+
+
+def distillation_bound(
+    kernel,
+    teacher_outputs,
+    student_outputs=None,
+    labels=None,
+    delta=0.05,
+    *,
+    initial_outputs=None,
+    ridge=0.0,
+    ill_conditioned="error",
+    kernel_independent=False,
+    teacher_independent=False,
+    labels_held_out=False,
+):
+    r"""The teacher's error + the margin to it + the complexity of what fits it.
+
+    With probability `1 - delta` over `n` independent examples,
+
+    $$P[f\ \text{wrong}] \le \widehat P[g\ \text{wrong}] + \varepsilon_g
+    + \frac1n \sum_i \mathrm{ramp}_\gamma(u_i) + c\,r \frac{\sqrt{\mathrm{tr} K}}{n}
+    + 3 \sqrt{\frac{\log(2 / \delta_j)}{2n}},$$
+
+    `u_i` the margin of `f` for the teacher's label of `x_i`, `r = radius / gamma`
+    rounded up to `r_j = 2^j`, `gamma` the one that makes the sum smallest; `c = 2` for
+    one output, `c = 4` and the trace of the full kernel for several. The derivation is
+    in the docstring of `keras_kd.complexity.bound_terms`.
+
+    **The function `f`** is `f_0 + h`: `h` the one of least norm in the kernel's space
+    that takes the values `student_outputs - f_0` (without these, `teacher_outputs -
+    f_0`), or their ridge fit. Margins and radius are those of that function. Of a
+    network it speaks as far as the network is its linearisation at its initial weights,
+    where `initial_outputs` are `f_0`.
+
+    **What it needs**, and cannot see in the arrays, is to be declared; else the result
+    is not `valid` and says why. Of several teachers or checkpoints compared on one
+    sample, each has its part of `delta`: divide it by their number.
+
+    Args:
+        kernel: of the student, on the `n` examples: `(n, n)`, shared by all outputs,
+            `(n, n, k)`, one an output, or `(n, n, k, k)`, the full one; or an
+            `NTKOperator`, a `KernelFactorization` or a `FeatureFactorization`.
+        teacher_outputs: `(n,)` or `(n, 1)`, whose sign is the label, or `(n, k)`, whose
+            largest entry is. Logits, or soft targets.
+        student_outputs: of the trained student, same shape and units; `None`: the
+            student fits the teacher's.
+        labels: `(n,)` integers, the true classes of these examples; for one output, 0
+            and 1. `None`: the teacher's error is unknown, and the bound is one on the
+            probability that student and teacher disagree.
+        delta: probability, above 0 and below 1, that the bound fails. The margin bound
+            has `(pi^2 / 3 - 1) / 3 = 76.3%` of it, the teacher's error the rest.
+        initial_outputs: `f_0`, the outputs of the student at its initial weights, same
+            shape; `None`: 0.
+        ridge: `lambda >= 0`, in the units of the kernel.
+        ill_conditioned: as in `supervision_complexity`.
+        kernel_independent: that the kernel, its scale and `f_0` do not depend on the
+            sample, as those of a student at its initial weights.
+        teacher_independent: that the teacher was neither trained nor selected on the
+            sample.
+        labels_held_out: that `labels` were used neither for the teacher nor for the
+            choice of it.
+
+    Returns:
+        `DistillationBound`: the terms by name, `total`, `gamma`, `r`, `radius`,
+        `valid`, `reasons`, `vacuous`.
+
+    Raises:
+        ValueError, RuntimeError: as `supervision_complexity`.
+        TypeError: `kernel` is an operator without a trace.
+
+    Source: Harutyunyan et al., ICLR 2023, section 2, with the theorems that the
+    derivation names.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_kd.complexity import distillation_bound
+    >>> x = np.linspace(-1, 1, 200)
+    >>> kernel = np.exp(-np.subtract.outer(x, x) ** 2)
+    >>> bound = distillation_bound(kernel, np.sign(x), labels=x > 0, ridge=0.1)
+    >>> list(bound.terms)
+    ['teacher_error', 'teacher_confidence', 'margin', 'complexity', 'confidence']
+    >>> bound.valid, len(bound.reasons)
+    (False, 3)
+    """
+    delta = check_number("delta", delta, above=0, below=1)
+    teacher = check_outputs("teacher_outputs", teacher_outputs)
+    n, k = teacher.shape
+    fitted = teacher
+    if student_outputs is not None:
+        fitted = check_outputs("student_outputs", student_outputs, (n, k))
+    initial = np.zeros((n, k))
+    if initial_outputs is not None:
+        initial = check_outputs("initial_outputs", initial_outputs, (n, k))
+    decided = _decisions(teacher)
+    wrong = None if labels is None else decided != check_labels(labels, n, k)
+    _check_sizes(kernel, n, k)
+
+    solver = solver_of(kernel, ridge, ill_conditioned)
+    trace = solver.trace
+    solution = solver.solve(fitted - initial)
+    # K u = Y - lambda u, and the norm of the function is that of u under K.
+    shrunk = solution.ridge * solution.coefficients
+    squared = solution.squared_norm - np.vdot(shrunk, solution.coefficients)
+    bound = bound_terms(
+        margins(fitted - shrunk, decided),
+        math.sqrt(max(0.0, squared)),
+        trace,
+        outputs=k,
+        teacher_wrong=wrong,
+        delta=delta,
+        offset=bool(np.any(initial)),
+        reasons=_reasons(
+            kernel_independent,
+            teacher_independent,
+            labels is None or labels_held_out,
+        ),
+    )
+    return dataclasses.replace(
+        bound,
+        ridge=solution.ridge,
+        condition_number=solution.condition_number,
+        residual=solution.residual,
+    )
+
+
+def _reasons(kernel_independent, teacher_independent, labels_held_out):
+    declared = (
+        (
+            kernel_independent,
+            "The kernel may depend on the sample: it must be that of a student at its "
+            "initial weights, with their outputs as `initial_outputs`, or of one "
+            "trained on other data. Declare it with `kernel_independent=True`.",
+        ),
+        (
+            teacher_independent,
+            "The teacher may have seen the sample: it must have been neither trained "
+            "nor selected on these examples. Declare it with "
+            "`teacher_independent=True`.",
+        ),
+        (
+            labels_held_out,
+            "The labels may have been used for the teacher or for the choice of it. "
+            "Declare that they were not with `labels_held_out=True`.",
+        ),
+    )
+    return tuple(reason for holds, reason in declared if not holds)
+
+
+def _check_sizes(kernel, n: int, k: int) -> None:
+    """Before the factorisation, which may be long."""
+    if hasattr(kernel, "n"):
+        rows, outputs = kernel.n, getattr(kernel, "k", None)
+    else:
+        shape = np.shape(kernel)
+        rows = shape[0] if shape else None
+        outputs = shape[2] if len(shape) > 2 else None
+    if rows != n or outputs not in (None, k):
+        raise ValueError(
+            "`kernel` must be of the examples and outputs of `teacher_outputs`, of "
+            f"shape {(n, k)}. Received: {rows} examples"
+            + ("" if outputs is None else f", {outputs} outputs")
+        )
+
+
+def _decisions(outputs) -> np.ndarray:
+    if outputs.shape[1] == 1:
+        return (outputs[:, 0] > 0).astype(int)
+    return outputs.argmax(axis=1)

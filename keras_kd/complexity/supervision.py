@@ -1,0 +1,144 @@
+"""Supervision complexity: the norm of the smoothest function that fits the targets."""
+
+import dataclasses
+import math
+
+from keras_kd.complexity.solver import solver_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Complexity:
+    """A complexity, `float(complexity)`, and how well it is known.
+
+    Attributes:
+        value: the complexity.
+        ridge: that was added to the kernel's diagonal, in the kernel's units.
+        condition_number: largest over smallest eigenvalue of the system that was
+            solved; with conjugate gradients an estimate from below, with a
+            preconditioner of the preconditioned system.
+        residual: relative residual of the solve.
+        iterations: of conjugate gradients; `None`: a direct solve.
+    """
+
+    value: float
+    ridge: float
+    condition_number: float
+    residual: float
+    iterations: int | None = None
+
+    def __float__(self) -> float:
+        return self.value
+
+
+def supervision_complexity(
+    kernel,
+    targets,
+    ridge=0.0,
+    *,
+    ill_conditioned="error",
+    tolerance=1e-6,
+    preconditioner=None,
+):
+    r"""Supervision complexity $\sqrt{Y^\top (K + \lambda I)^{-1} Y}$.
+
+    At ridge 0 it is the norm of the smoothest function of the kernel's space that takes
+    the values `Y`; a ridge makes it smaller. For several outputs `Y^T K^-1 Y` is summed
+    over the columns of `Y` where they share `K` or have a kernel each, and is that of
+    `vec(Y)` for the full kernel. A kernel that the `k` outputs of a network share is
+    its trace NTK **divided by k**: `empirical_ntk(model, x) / k`.
+
+    Args:
+        kernel: `(n, n)`, `(n, n, k)` or `(n, n, k, k)` array; an `NTKOperator` (or
+            another symmetric `scipy.sparse.linalg.LinearOperator`), which is solved by
+            conjugate gradients, `(n k, n k)` with row `i k + o` for the full kernel; or
+            a `KernelFactorization` or `FeatureFactorization`, which has its own ridge.
+        targets: `(n,)` or `(n, k)`; each column is one output.
+        ridge: `lambda >= 0`, in the units of the kernel.
+        ill_conditioned: what happens to a kernel whose smallest eigenvalue is under
+            its rounding: `"error"`, or `"warn"`, which goes on with the ridge that
+            would do. Ask for kernels with `accumulate="float64"`.
+        tolerance: relative residual at which conjugate gradients stop.
+        preconditioner: `(n, dim)` features from `ntk_features(..., outputs="trace")`
+            that speed conjugate gradients up; the value stays that of `kernel`.
+
+    Returns:
+        `Complexity`; `float()` gives the value.
+
+    Raises:
+        ValueError: shapes disagree, an argument is out of its range or not finite, or
+            `kernel` is not positive definite at this `ridge`; the message names one
+            that would do.
+        RuntimeError: conjugate gradients do not converge.
+
+    Source: Harutyunyan et al., "Supervision Complexity and its Role in Knowledge
+    Distillation", ICLR 2023, section 2.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_kd.complexity import supervision_complexity
+    >>> x = np.linspace(0, 1, 5)
+    >>> kernel = np.exp(-4 * np.subtract.outer(x, x) ** 2)
+    >>> smooth = supervision_complexity(kernel, x)
+    >>> jumps = supervision_complexity(kernel, [0.0, 1.0, 0.0, 1.0, 0.0])
+    >>> float(smooth) < 2 < 8 < float(jumps)
+    True
+    """
+    solver = solver_of(kernel, ridge, ill_conditioned, tolerance, preconditioner)
+    return _complexity(solver.solve(targets))
+
+
+def adjusted_supervision_complexity(
+    kernel,
+    targets,
+    ridge=0.0,
+    *,
+    ill_conditioned="error",
+    tolerance=1e-6,
+    preconditioner=None,
+):
+    r"""Scale-free $\frac1n\sqrt{Y^\top (K + \lambda I)^{-1} Y\,\mathrm{tr} K}$.
+
+    It does not change when kernel and ridge are multiplied by a number. The trace is
+    taken per output, `tr K / k` for the full kernel and the mean trace for a kernel an
+    output, so that the same kernel in another form has the same value.
+
+    Args:
+        kernel: as in `supervision_complexity`; an operator must be an `NTKOperator`,
+            whose trace can be had.
+        targets: `(n,)` or `(n, k)`; each column is one output.
+        ridge: `lambda >= 0`, in the units of the kernel.
+        ill_conditioned: as in `supervision_complexity`.
+        tolerance: as in `supervision_complexity`.
+        preconditioner: as in `supervision_complexity`.
+
+    Returns:
+        `Complexity`; `float()` gives the value.
+
+    Raises:
+        ValueError, RuntimeError: as `supervision_complexity`.
+        TypeError: `kernel` is an operator without a trace.
+
+    Source: Harutyunyan et al., ICLR 2023, section 2.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras_kd.complexity import adjusted_supervision_complexity
+    >>> round(float(adjusted_supervision_complexity(7 * np.eye(4), np.ones(4))), 6)
+    1.0
+    """
+    solver = solver_of(kernel, ridge, ill_conditioned, tolerance, preconditioner)
+    # Before the solve, which may be long: not every operator has a trace.
+    trace = solver.trace
+    return _complexity(solver.solve(targets), math.sqrt(trace) / solver.n)
+
+
+def _complexity(solution, factor=1.0) -> Complexity:
+    return Complexity(
+        math.sqrt(solution.squared_norm) * factor,
+        solution.ridge,
+        solution.condition_number,
+        solution.residual,
+        solution.iterations,
+    )
