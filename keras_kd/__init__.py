@@ -1,5 +1,7 @@
 """Knowledge distillation for Keras 3."""
 
+import importlib
+
 from keras_kd import datasets, losses, metrics, models
 from keras_kd.distiller import Distiller
 from keras_kd.teachers import OnlineTeacher, TeacherTrajectory, TrajectoryRecorder
@@ -11,8 +13,17 @@ __all__ = [
     "TeacherTrajectory",
     "TrajectoryRecorder",
     "__version__",
+    "complexity",
     "datasets",
     "losses",
     "metrics",
     "models",
+    "ntk",
 ]
+
+
+def __getattr__(name):
+    # Who only distils does not wait for what the explanations import.
+    if name in ("complexity", "ntk"):
+        return importlib.import_module(f"keras_kd.{name}")
+    raise AttributeError(f"module 'keras_kd' has no attribute '{name}'")
