@@ -400,8 +400,10 @@ def test_blocks_fit_together(outputs, monkeypatch, float64):
     assert error(found, kernel(j, j[:5], outputs)) < 1e-10
 
 
-@pytest.mark.parametrize("outputs", ["trace", "full"])
-@pytest.mark.parametrize("name", ["conv2d_many_filters", "conv2d_uneven_dilation"])
+@pytest.mark.parametrize("outputs", ["trace", "per_output", "full"])
+@pytest.mark.parametrize(
+    "name", ["conv2d_many_filters", "conv2d_uneven_dilation", "dense"]
+)
 def test_pieces_fit_together(name, outputs, monkeypatch, float64):
     from keras_kd.ntk.factors import accumulator, blas, outer
 

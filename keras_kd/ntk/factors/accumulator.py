@@ -108,21 +108,48 @@ class Accumulator:
             cotangents: the pair `D`, `D'`, `(q, rows, o)` and `(q, columns, o)`.
             bias: whether there is one, the 1 of the formula.
         """
+        if self.form == "full":
+            self._add_outer_of_all_pairs(inputs, cotangents, bias)
+            return
+        sums = self._paired(cotangents[0])
+        others = sums if self.symmetric else self._paired(cotangents[1])
+        a = b = None
+        if inputs[0] is not None:
+            a = b = self._rows(inputs[0])
+            if not self.symmetric:
+                b = self._rows(inputs[1])
+        tiles = blas.triangle(self.rows)
+        if not self.symmetric:
+            whole = slice(0, self.rows)
+            tiles = ((panel, whole) for panel in blas.panels(self.columns))
+        # Tile by tile, so that what is multiplied is still in the cache.
+        for j, i in tiles:
+            common = None
+            if a is not None and b is not None:
+                common = b[j] @ a[i].T
+                if bias:
+                    common += 1
+            for (total, left), (_, right) in zip(sums, others, strict=True):
+                product = right[j] @ left[i].T
+                if common is not None:
+                    product *= common
+                self._totals[total].T[j, i] += product
+
+    def _rows(self, x):
+        return np.ascontiguousarray(x, self.dtype)
+
+    def _add_outer_of_all_pairs(self, inputs, cotangents, bias: bool) -> None:
         a, b = inputs
-        d, e = cotangents
-        common = None if a is None else self._products(a, b)
-        if common is not None and bias:
-            common += 1
-        for total, left, right in self._paired(d, e):
-            product = self._products(left, right)
-            if common is not None:
-                self._times(product, common)
-            self._totals[total] += product
+        d, e = (x.reshape(-1, x.shape[-1]) for x in cotangents)
+        product = self._products(d, e)
+        if a is not None:
+            common = self._products(a, b)
+            if bias:
+                common += 1
+            self._times(product, common)
+        self._totals[0] += product
 
     def _times(self, product, common) -> None:
-        if self.form != "full":
-            product *= common
-            return
         q, m, n = self.outputs, self.rows, self.columns
         for o in range(q):
             for p in range(q):
@@ -130,19 +157,12 @@ class Accumulator:
                     common if o == p or not self.symmetric else _mirrored(common)
                 )
 
-    def _paired(self, d, e):
-        if self.form == "full":
-            yield 0, d.reshape(-1, d.shape[-1]), e.reshape(-1, e.shape[-1])
-        elif self.form == "per_output":
-            for o in range(self.outputs):
-                yield o, d[o], e[o]
-        else:
-            # Side by side, so that one product sums over the outputs.
-            yield (
-                0,
-                np.moveaxis(d, 0, 1).reshape(d.shape[1], -1),
-                np.moveaxis(e, 0, 1).reshape(e.shape[1], -1),
-            )
+    def _paired(self, d):
+        """The matrices whose products are summed, and the totals that they go to."""
+        if self.form == "per_output":
+            return [(o, self._rows(rows)) for o, rows in enumerate(d)]
+        # Side by side, so that one product sums over the outputs.
+        return [(0, self._rows(np.moveaxis(d, 0, 1).reshape(d.shape[1], -1)))]
 
     def add_pairs(self, inputs, cotangents, bias: bool) -> None:
         r"""Adds `sum_{t,s} (a_t . a'_s + 1) (d_t . d'_s)`, never forming a gradient.

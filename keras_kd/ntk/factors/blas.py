@@ -5,13 +5,27 @@ one only where it is small: so a large one is a row of small ones and the rectan
 beside them. SciPy's rectangular product adds to its result without a temporary.
 """
 
-import math
+from collections.abc import Iterator
 
 import numpy as np
 from scipy.linalg import blas
 
 # Examples a symmetric product.
 _PANEL = 512
+
+
+def panels(n: int) -> Iterator[slice]:
+    """`n` rows, so many at a time as BLAS multiplies fast."""
+    for i in range(0, n, _PANEL):
+        yield slice(i, min(i + _PANEL, n))
+
+
+def triangle(n: int) -> Iterator[tuple[slice, slice]]:
+    """The rows and columns of the tiles on and above the diagonal."""
+    for panel in panels(n):
+        yield panel, panel
+        if panel.stop < n:
+            yield panel, slice(panel.stop, n)
 
 
 def add_gram(total: np.ndarray, rows: np.ndarray) -> None:
@@ -21,17 +35,9 @@ def add_gram(total: np.ndarray, rows: np.ndarray) -> None:
         total: `(n, n)`, Fortran order, float32 or float64.
         rows: `(n, p)`, C order, of the same dtype.
     """
-    upper = total.T
-    buffer = np.empty(min(_PANEL, len(rows)) * len(rows), total.dtype)
-    for i in range(0, len(rows), _PANEL):
-        panel, below = rows[i : i + _PANEL], rows[i + _PANEL :]
+    for i, j in triangle(len(rows)):
         # NumPy makes a symmetric product of a matrix and its own transpose.
-        for j, other in ((i, panel), (i + _PANEL, below)):
-            if len(other):
-                shape = (len(panel), len(other))
-                product = buffer[: math.prod(shape)].reshape(shape)
-                np.matmul(panel, other.T, out=product)
-                upper[i : i + len(panel), j : j + len(other)] += product
+        total.T[i, j] += rows[i] @ rows[j].T
 
 
 def add_product(total: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:
