@@ -1,13 +1,22 @@
-"""Figures of runs, drawn with matplotlib (`pip install keras-kd[plot]`)."""
+"""Figures, drawn with matplotlib (`pip install keras-kd[plot]`).
+
+What takes `ax` draws on these Matplotlib `Axes`, or on a new figure's, and returns
+them. It can be read in black and white.
+"""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from keras_kd.complexity.bound_terms import DistillationBound
+    from keras_kd.complexity.report import TeacherReport
+    from keras_kd.complexity.spectrum import Spectrum
     from keras_kd.experiments.training import Run
 
 COLOURS = {
@@ -18,6 +27,36 @@ COLOURS = {
     "together": "#e7298a",
 }
 LABELS = {"none": "no teacher", "teacher": "teacher"}
+
+# Greys of even steps, each with a line style and a marker of its own.
+_LINES = (
+    ("#000000", "-", "o"),
+    ("#666666", "--", "s"),
+    ("#000000", ":", "^"),
+    ("#666666", "-.", "D"),
+    ("#999999", "-", "v"),
+    ("#000000", (0, (6, 1, 1, 1, 1, 1)), "x"),
+    ("#999999", "--", "P"),
+)
+_TERMS = {
+    "teacher_error": ("teacher's error", "#222222", ""),
+    "teacher_confidence": ("confidence of it", "#777777", "///"),
+    "margin": ("margin", "#ffffff", "..."),
+    "complexity": ("complexity", "#aaaaaa", "xxx"),
+    "confidence": ("confidence", "#ffffff", "---"),
+}
+_COLUMNS = {
+    "heldout_accuracy": "held-out accuracy\nof the kernel machine",
+    "heldout_fidelity": "held-out agreement of the\nkernel machine with the teacher",
+    "teacher_accuracy": "teacher's accuracy",
+    "complexity": "adjusted supervision\ncomplexity",
+    "complexity_per_margin": "complexity per margin",
+    "complexity_per_norm": "complexity per target norm",
+    "leave_one_out_error": "relative\nleave-one-out error",
+    "bound_total": "bound on the\nkernel machine",
+}
+# Above this many cells or ticks a number in each could not be read.
+_MOST_ROWS = 40
 
 
 def plot_runs(runs: dict[str, list[Run]], file: str | Path, title: str) -> None:
@@ -57,3 +96,264 @@ def _curve(axes, method: str, histories: list[list[float] | None]) -> None:
     if len(values) > 1:
         error = 100 * values.std(axis=0, ddof=1) / len(values) ** 0.5
         axes.fill_between(epochs, mean - error, mean + error, color=colour, alpha=0.2)
+
+
+def plot_complexity(values: Mapping[str, Sequence[float]], epochs=None, ax=None):
+    """Supervision complexity over training, a line for each target set.
+
+    Args:
+        values: for each target set its adjusted complexities, an epoch each, such as a
+            `keras.callbacks.History` has them. `NaN` leaves a gap.
+        epochs: which they were; `None`: 1, 2, ...
+        ax: Matplotlib `Axes`; `None`: of a new figure.
+
+    Returns:
+        The `Axes`.
+
+    Raises:
+        ValueError: there is no target set, or one is not as long as `epochs`.
+    """
+    lengths = {len(line) for line in values.values()}
+    if len(lengths) != 1 or (epochs is not None and {len(epochs)} != lengths):
+        raise ValueError(
+            "`values` must be sequences of the length of `epochs`, at least one. "
+            f"Received: { {name: len(line) for name, line in values.items()} }"
+            + ("" if epochs is None else f", {len(epochs)} epochs")
+        )
+    ax = _axes(ax)
+    x = np.arange(1, lengths.pop() + 1) if epochs is None else np.asarray(epochs)
+    for (name, line), (colour, style, marker) in zip(
+        values.items(), itertools.cycle(_LINES), strict=False
+    ):
+        ax.plot(
+            x,
+            np.asarray(line, float),
+            color=colour,
+            linestyle=style,
+            marker=marker,
+            markersize=4,
+            markevery=max(1, len(x) // 12),
+            label=name,
+        )
+    if epochs is None:
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set(xlabel="epoch", ylabel="adjusted supervision complexity")
+    ax.grid(alpha=0.3)
+    ax.legend(frameon=False)
+    return ax
+
+
+def plot_spectrum(spectrum: Spectrum, ax=None):
+    """Eigenvalues of the kernel, and the share of the targets along the largest ones.
+
+    Args:
+        spectrum: as `keras_kd.complexity.spectrum` gives it; outputs that share the
+            kernel are added up, and the eigenvalues of a kernel an output are sorted
+            together.
+        ax: Matplotlib `Axes` for the eigenvalues; the shares have an axis of their own
+            on the right. `None`: of a new figure.
+
+    Returns:
+        The `Axes` of the eigenvalues.
+    """
+    eigenvalues, energy = spectrum.eigenvalues, spectrum.energy
+    if eigenvalues.shape != energy.shape:
+        energy = energy.sum(axis=1)
+    order = np.argsort(-eigenvalues, axis=None)
+    eigenvalues, energy = eigenvalues.ravel()[order], energy.ravel()[order]
+    ax = _axes(ax)
+    index = np.arange(1, len(order) + 1)
+    # By rounding the last may be below 0, where a logarithmic axis has no place.
+    shown = np.where(eigenvalues > 0, eigenvalues, np.nan)
+    (left,) = ax.plot(index, shown, color="#000000", label="eigenvalue")
+    ax.set(xscale="log", yscale="log", xlabel="index", ylabel="eigenvalue")
+    ax.grid(alpha=0.3)
+    right = ax.twinx()
+    total = energy.sum()
+    share = np.cumsum(energy) / (total if total > 0 else 1.0)
+    (other,) = right.plot(
+        index, share, color="#666666", linestyle="--", label="targets' energy so far"
+    )
+    right.set(ylim=(0, 1.02), ylabel="cumulative share of the targets' energy")
+    # The upper right corner has neither curve at its steep end.
+    right.legend(handles=[left, other], loc="lower center", frameon=True)
+    return ax
+
+
+def plot_margins(margins: Mapping[str, Sequence[float]], ax=None):
+    """The share of examples with a margin of at most so much, a line each.
+
+    Args:
+        margins: for each name its margins `(n,)`, as `keras_kd.complexity.margins`
+            gives them.
+        ax: Matplotlib `Axes`; `None`: of a new figure.
+
+    Returns:
+        The `Axes`.
+
+    Raises:
+        ValueError: there are no margins.
+    """
+    if not margins or any(len(values) == 0 for values in margins.values()):
+        raise ValueError(
+            "`margins` must be arrays of at least one margin, by name. "
+            f"Received: margins={margins}"
+        )
+    ax = _axes(ax)
+    for (name, values), (colour, style, _) in zip(
+        margins.items(), itertools.cycle(_LINES), strict=False
+    ):
+        ax.ecdf(np.asarray(values, float), color=colour, linestyle=style, label=name)
+    # To the left of it what is misclassified.
+    ax.axvline(0, color="#000000", linewidth=0.8, alpha=0.6)
+    ax.set(xlabel="margin", ylabel="share of examples with at most this margin")
+    ax.grid(alpha=0.3)
+    ax.legend(frameon=False)
+    return ax
+
+
+def plot_bound(bounds: Mapping[str, DistillationBound], ax=None):
+    """The terms of bounds, stacked, a bar for each.
+
+    Args:
+        bounds: `DistillationBound` by name.
+        ax: Matplotlib `Axes`; `None`: of a new figure.
+
+    Returns:
+        The `Axes`.
+
+    Raises:
+        ValueError: there is no bound.
+    """
+    if not bounds:
+        raise ValueError("`bounds` must hold at least one bound. Received: none")
+    new = ax is None
+    ax = _axes(ax, max(3.0, 1.4 + 0.35 * len(bounds)))
+    places = np.arange(len(bounds))
+    ends = np.zeros(len(bounds))
+    for term, (label, colour, hatch) in _TERMS.items():
+        sizes = np.array([bound.terms.get(term, 0.0) for bound in bounds.values()])
+        if not sizes.any():
+            continue
+        ax.barh(
+            places,
+            sizes,
+            left=ends,
+            color=colour,
+            hatch=hatch,
+            edgecolor="#000000",
+            linewidth=0.8,
+            label=label,
+        )
+        ends += sizes
+    ax.axvline(1, color="#000000", linestyle="--", label="from 1 on: says nothing")
+    for place, end in zip(places, ends, strict=True):
+        white = {"facecolor": "#ffffff", "edgecolor": "none", "pad": 1}
+        ax.annotate(
+            f"{end:.2f}",
+            (end, place),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            bbox=white,
+        )
+    ax.set_yticks(places, [_with_validity(*item) for item in bounds.items()])
+    ax.invert_yaxis()
+    ax.set(xlim=(0, 1.2 * max(1.0, ends.max())), xlabel=_bounded(bounds))
+    if new:
+        ax.figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    else:
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
+    return ax
+
+
+def plot_report(report: TeacherReport, column: str | None = None, ax=None):
+    """A teacher report as a heat map: teachers and stages by temperatures.
+
+    The darker, the better; a frame is around the best.
+
+    Args:
+        report: as `keras_kd.complexity.compare_teachers` gives it.
+        column: what to show, one of its columns; `None`: the one that ranks.
+        ax: Matplotlib `Axes`; `None`: of a new figure.
+
+    Returns:
+        The `Axes`.
+
+    Raises:
+        ValueError: `column` is none of the report's, or it was not measured.
+    """
+    column = report.criterion if column is None else column
+    if column not in report.criteria:
+        raise ValueError(
+            f"`column` must be one of {list(report.criteria)}. "
+            f"Received: column={column!r}"
+        )
+    rows = list(dict.fromkeys(row.label for row in report.rows))
+    temperatures = list(dict.fromkeys(row.temperature for row in report.rows))
+    table = np.full((len(rows), len(temperatures)), np.nan)
+    for row in report.rows:
+        value = getattr(row, column)
+        place = rows.index(row.label), temperatures.index(row.temperature)
+        table[place] = np.nan if value is None else value
+    if np.isnan(table).all():
+        raise ValueError(
+            f"`column` must be one that was measured. Received: column='{column}' of a "
+            "report without labels"
+        )
+    ax = _axes(ax, max(3.0, 1.4 + 0.28 * min(len(rows), _MOST_ROWS)))
+    better = report.criteria[column]
+    image = ax.imshow(table, cmap="Greys" if better else "Greys_r", aspect="auto")
+    bar = ax.figure.colorbar(image, ax=ax, label=_COLUMNS[column])
+    if not better:
+        bar.ax.invert_yaxis()
+    if len(rows) <= _MOST_ROWS:
+        for place, value in np.ndenumerate(table):
+            if np.isnan(value):
+                ax.text(*place[::-1], "none", ha="center", va="center")
+                continue
+            dark = image.cmap(image.norm(value))[0] < 0.5
+            ax.text(
+                *place[::-1],
+                f"{value:.3g}",
+                ha="center",
+                va="center",
+                color="#ffffff" if dark else "#000000",
+            )
+    best = np.nanmax(table) if better else np.nanmin(table)
+    for y, x in np.argwhere(table == best):
+        # White within black, so that it stands out from any grey.
+        for width, colour in ((4, "#000000"), (1.5, "#ffffff")):
+            ax.add_patch(_frame(x, y, width, colour))
+    step = -(-len(rows) // _MOST_ROWS)
+    ax.set_yticks(np.arange(0, len(rows), step), rows[::step])
+    ax.set_xticks(np.arange(len(temperatures)), [f"{t:g}" for t in temperatures])
+    ax.set(xlabel="temperature")
+    ax.set_title(f"Student {report.student}: the darker the better", fontsize="medium")
+    return ax
+
+
+def _axes(ax, height=4.8):
+    if ax is not None:
+        return ax
+    from matplotlib import pyplot
+
+    return pyplot.subplots(figsize=(6.4, height), layout="constrained")[1]
+
+
+def _frame(x, y, width, colour):
+    from matplotlib.patches import Rectangle
+
+    return Rectangle(
+        (x - 0.46, y - 0.42), 0.92, 0.84, fill=False, ec=colour, linewidth=width
+    )
+
+
+def _with_validity(name: str, bound: DistillationBound) -> str:
+    return name if bound.valid else f"{name} *"
+
+
+def _bounded(bounds: Mapping[str, DistillationBound]) -> str:
+    what = " and ".join(dict.fromkeys(bound.bounds for bound in bounds.values()))
+    valid = all(bound.valid for bound in bounds.values())
+    return f"bound on the {what}" + ("" if valid else "\n(*: no guarantee)")

@@ -3,11 +3,13 @@
 from keras_kd.complexity.alignment import kernel_alignment
 from keras_kd.complexity.bound import distillation_bound
 from keras_kd.complexity.bound_terms import DistillationBound, bound_terms
+from keras_kd.complexity.compare_teachers import compare_teachers
 from keras_kd.complexity.factorization import KernelFactorization
 from keras_kd.complexity.features import FeatureFactorization
 from keras_kd.complexity.fidelity import fidelity
 from keras_kd.complexity.margins import margins
 from keras_kd.complexity.prediction import Prediction, predict
+from keras_kd.complexity.report import TeacherReport
 from keras_kd.complexity.spectrum import Spectrum, spectrum
 from keras_kd.complexity.supervision import (
     Complexity,
@@ -23,8 +25,10 @@ __all__ = [
     "KernelFactorization",
     "Prediction",
     "Spectrum",
+    "TeacherReport",
     "adjusted_supervision_complexity",
     "bound_terms",
+    "compare_teachers",
     "distillation_bound",
     "fidelity",
     "kernel_alignment",
