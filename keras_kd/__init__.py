@@ -13,6 +13,7 @@ __all__ = [
     "TeacherTrajectory",
     "TrajectoryRecorder",
     "__version__",
+    "callbacks",
     "complexity",
     "datasets",
     "losses",
@@ -24,6 +25,6 @@ __all__ = [
 
 def __getattr__(name):
     # Who only distils does not wait for what the explanations import.
-    if name in ("complexity", "ntk"):
+    if name in ("callbacks", "complexity", "ntk"):
         return importlib.import_module(f"keras_kd.{name}")
     raise AttributeError(f"module 'keras_kd' has no attribute '{name}'")

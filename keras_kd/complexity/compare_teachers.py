@@ -149,7 +149,7 @@ def compare_teachers(
     fit, held = _split(examples.n, held_out, seed)
     if kernel is not None:
         kernel = _checked_kernel(kernel, examples.n)
-    k = _outputs_of(student, examples)
+    k = outputs_of(student, examples)
     labels = None if y is None else _checked_labels(y, examples.n, k)
     check_teachers(named, examples.n, k, teacher_outputs)
 
@@ -359,7 +359,7 @@ def _checked_kernel(kernel, n: int) -> np.ndarray:
     return kernel
 
 
-def _outputs_of(student, examples: Examples) -> int:
+def outputs_of(student, examples: Examples) -> int:
     """The student's number of classes, if it gives logits.
 
     Raises:

@@ -13,7 +13,7 @@ from keras_kd.outputs import check_last_activation, to_logits
 from keras_kd.teachers import TeacherTrajectory
 
 # Examples a forward pass.
-_BATCH = 256
+BATCH = 256
 
 
 class TeacherLogits(NamedTuple):
@@ -107,7 +107,7 @@ def teacher_logits(
         ValueError: as `check_teachers`.
     """
     found = []
-    size = min(batch_size or _BATCH, examples.n)
+    size = min(batch_size or BATCH, examples.n)
     total = sum(
         len(t) if isinstance(t, TeacherTrajectory) else 1 for t in named.values()
     )
@@ -125,19 +125,19 @@ def _stages(name, teacher, examples, outputs, size):
     if isinstance(teacher, TeacherTrajectory):
         model = teacher.load(0)
         check_last_activation(model, outputs, "teacher_outputs")
-        run = _runner(model, outputs)
+        run = runner_of(model, outputs)
         for checkpoint in teacher:
             if checkpoint.index > 0:
                 teacher.load(checkpoint.index, model)
             step = checkpoint.step
             yield step, f"{name}, step {step}", run(examples, size)
     elif isinstance(teacher, keras.Model):
-        yield None, name, _runner(teacher, outputs)(examples, size)
+        yield None, name, runner_of(teacher, outputs)(examples, size)
     else:
         yield None, name, keras.ops.convert_to_numpy(teacher)
 
 
-def _runner(model, outputs: str):
+def runner_of(model, outputs: str):
     """Runs `model` with its weights of that moment, compiled once."""
 
     def forward(trainable, non_trainable, inputs):
