@@ -4,12 +4,18 @@ import importlib
 
 from keras_kd import datasets, losses, metrics, models
 from keras_kd.distiller import Distiller
-from keras_kd.teachers import OnlineTeacher, TeacherTrajectory, TrajectoryRecorder
+from keras_kd.teachers import (
+    OnlineTeacher,
+    SupervisionCache,
+    TeacherTrajectory,
+    TrajectoryRecorder,
+)
 from keras_kd.version import __version__
 
 __all__ = [
     "Distiller",
     "OnlineTeacher",
+    "SupervisionCache",
     "TeacherTrajectory",
     "TrajectoryRecorder",
     "__version__",

@@ -23,9 +23,10 @@ from rich.progress import (
 )
 
 from keras_kd import datasets, experiments
+from keras_kd.cli_cache import app as cache_app
 from keras_kd.complexity import compare_teachers
 from keras_kd.experiments.demo import DemoName, print_table
-from keras_kd.teachers import TeacherTrajectory
+from keras_kd.teachers import SupervisionCache, TeacherTrajectory
 
 # One run after another makes TensorFlow warn of retracing, which is as it should be.
 logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -48,7 +49,9 @@ app = typer.Typer(
     "Train a teacher and record it, distil students from it, see what they are worth. "
     "The backend is KERAS_BACKEND (tensorflow, jax or torch).\n\n"
     "    keras-kd train-teacher runs/teacher --dataset digits --network resnet8\n\n"
-    "    keras-kd distill runs/online --mode online --teacher runs/teacher\n\n"
+    "    keras-kd cache build runs/teacher\n\n"
+    "    keras-kd distill runs/online --mode online --teacher runs/teacher "
+    "--cache runs/teacher/supervision\n\n"
     "    keras-kd evaluate runs/online --teacher runs/teacher\n\n"
     "    keras-kd compare-teachers runs/teacher --student-network lenet5",
     no_args_is_help=True,
@@ -56,6 +59,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
+app.add_typer(cache_app, name="cache")
 console = Console()
 
 DatasetName = Literal[
@@ -196,6 +200,13 @@ def distill(
         Path | None,
         typer.Option(help="Folder of train-teacher (for offline, online)."),
     ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of `cache build` of that teacher: its predictions are read "
+            "instead of computed."
+        ),
+    ] = None,
     dataset: Data = "digits",
     network: Annotated[experiments.Network, typer.Option(help="Student.")] = "lenet5",
     width: Width = None,
@@ -226,6 +237,9 @@ def distill(
                 f"--mode {mode} needs --teacher, a folder of `keras-kd train-teacher`."
             )
         trajectory = TeacherTrajectory(teacher / "trajectory")
+    elif cache is not None:
+        raise typer.BadParameter(f"--mode {mode} does not learn from a --cache.")
+    supervision = None if cache is None else SupervisionCache(cache)
     data = _load(dataset, data_folder, n_train)
     shape, classes = data.x_train.shape[1:], data.classes
     student = experiments.build(network, shape, classes, seed=seed, width=width)
@@ -235,6 +249,7 @@ def distill(
             student,
             data,
             trajectory=trajectory,
+            cache=supervision,
             teacher=experiments.build(teacher_network, shape, classes, seed=seed)
             if mode == "together"
             else None,

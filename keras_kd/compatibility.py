@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import keras
 
 from keras_kd.losses import SoftTargets
+from keras_kd.teachers.cache import CachedMean, SupervisionCache
 
 
 def check_models(teacher, student) -> None:
@@ -21,11 +22,11 @@ def check_models(teacher, student) -> None:
             "`student` must be a `keras.Model`. Received: "
             f"student={student} of type {type(student).__name__}"
         )
-    if teacher is None:
+    if teacher is None or isinstance(teacher, SupervisionCache | CachedMean):
         return
     if not isinstance(teacher, keras.Model):
         raise ValueError(
-            "`teacher` must be a `keras.Model`. Received: "
+            "`teacher` must be a `keras.Model` or a `SupervisionCache`. Received: "
             f"teacher={teacher} of type {type(teacher).__name__}"
         )
     if not teacher.built:

@@ -22,6 +22,12 @@ from keras_kd.distillation_term import distillation_term
 from keras_kd.metrics import Fidelity
 from keras_kd.outputs import KINDS, at_least_float32, check_last_activation, to_logits
 from keras_kd.taps import Taps, find_layer, input_spec, output_spec, tapping
+from keras_kd.teachers.cache import CachedTeacher, Joined
+from keras_kd.teachers.cache.joined_data import (
+    JoinedData,
+    joined_if_known,
+    split_validation,
+)
 from keras_kd.teachers.live import LiveTeacher, Supervision
 
 
@@ -71,8 +77,12 @@ class Distiller(backend.DistillationTrainer):
     (`RelationalKD`, `DIST`) then see the examples of one replica.
 
     Args:
-        teacher: a built `keras.Model`. `None` only where there is nothing to distil:
-            `predict` and `evaluate` work, `fit` asks for `distiller.teacher`.
+        teacher: a built `keras.Model`, or its predictions, a
+            `keras_kd.SupervisionCache`; then `fit` joins them to the batches.
+            Validation on arrays that the cache holds has all logs, on other data those
+            that need labels alone.
+            `None` only where there is nothing to distil: `predict` and `evaluate`
+            work, `fit` asks for `distiller.teacher`.
         student: the `keras.Model` to train. If it is not built yet, it is built on
             the teacher's inputs, or on the first batch.
         distillation_losses: one `keras.distillation.DistillationLoss`, a list, or a
@@ -81,7 +91,7 @@ class Distiller(backend.DistillationTrainer):
             `None` means 1 for each.
         alpha: weight of the distillation term, in [0, 1].
         teacher_outputs: `"logits"` or `"probabilities"`: what the teacher gives. The
-            losses always receive logits.
+            losses always receive logits, which is what a cache holds.
         student_outputs: the same for the student.
         train_teacher: train the teacher in the same run, on
             `compile(loss=...)` alone; its training-mode predictions, held constant,
@@ -128,7 +138,7 @@ class Distiller(backend.DistillationTrainer):
         check_alpha(alpha)
         check_choice("teacher_outputs", teacher_outputs, KINDS)
         check_choice("student_outputs", student_outputs, KINDS)
-        if train_teacher and (teacher is None or not save_teacher):
+        if train_teacher and not (isinstance(teacher, keras.Model) and save_teacher):
             raise ValueError(
                 "`train_teacher=True` needs a teacher that is also saved, or the run "
                 f"could not go on. Received: teacher={teacher}, "
@@ -136,14 +146,15 @@ class Distiller(backend.DistillationTrainer):
             )
         losses = named_losses(distillation_losses)
         weights = loss_weights(distillation_loss_weights, losses)
-        live_teacher = (
+        supervisor = (
             None
             if teacher is None
             else _checked_teacher(teacher, teacher_outputs, losses.values())
         )
         # Inputs reach teacher and student as they are; each casts for itself.
         super().__init__(dtype=student.dtype_policy, autocast=False, name=name)
-        if not student.built and (inputs := input_spec(teacher)) is not None:
+        known = supervisor and supervisor.model
+        if not student.built and (inputs := input_spec(known)) is not None:
             student(
                 keras.tree.map_structure(
                     lambda t: keras.KerasTensor(t.shape, t.dtype), inputs
@@ -162,9 +173,9 @@ class Distiller(backend.DistillationTrainer):
         self.distillation_losses = list(losses.values())
         self.distillation_loss_weights = weights
         self._student_layers = _Untracked(student_layers)
-        self._live_teacher: Any = None
-        if live_teacher is not None:
-            self._learn_from(live_teacher)
+        self._supervisor: Any = None
+        if supervisor is not None:
+            self._learn_from(supervisor)
             if train_teacher:
                 # Only here: as a tracked attribute it is trained and saved.
                 self._trained_teacher = teacher
@@ -195,44 +206,47 @@ class Distiller(backend.DistillationTrainer):
     @property
     def teacher(self):
         """The teacher. Assign to it to distil from another one."""
-        return self._live_teacher.model if self._live_teacher else None
+        return self._supervisor.teacher if self._supervisor else None
 
     @teacher.setter
     def teacher(self, teacher):
         check_models(teacher, self.student)
-        if self.train_teacher and self._live_teacher is not None:
+        if self.train_teacher and self._supervisor is not None:
             raise ValueError("A teacher that is trained cannot be replaced.")
         self._learn_from(
             _checked_teacher(teacher, self.teacher_outputs, self.distillation_losses)
         )
 
-    def _learn_from(self, live: LiveTeacher) -> None:
-        teacher, student, losses = live.model, self.student, self.distillation_losses
+    def _learn_from(self, supervisor: LiveTeacher | CachedTeacher) -> None:
+        teacher, student = supervisor.model, self.student
+        losses = self.distillation_losses
         check_same_outputs(output_spec(teacher), output_spec(student), losses)
         for loss in losses:
             loss.validate_model_compatibility(teacher, student)
-        self._live_teacher = live
+        self._supervisor = supervisor
         # What was compiled holds the former teacher.
         self.train_function = None
         self.test_function = None
 
     def teacher_values(self):
         """The state of a frozen teacher, `None` without one."""
-        if self._live_teacher is None or self.train_teacher:
+        if self._supervisor is None or self.train_teacher:
             return None
-        return self._live_teacher.values()
+        return self._supervisor.values()
 
-    def supervise(self, batch, values=None) -> Supervision | None:
+    def supervise(self, batch, values=None) -> tuple[Supervision | None, Any]:
         """What the frozen teacher says of a batch `(x, y, sample_weight)`.
 
         Args:
             batch: as `fit` draws it.
             values: the teacher's state, where it is passed beside the batch.
+
+        Returns:
+            The supervision, if there is any, and the batch without it.
         """
-        if self._live_teacher is None or self.train_teacher:
-            return None
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
-        return self._live_teacher.supervise(x, values)
+        if self._supervisor is None or self.train_teacher:
+            return None, batch
+        return self._supervisor.supervise_batch(batch, values)
 
     @contextlib.contextmanager
     def distillation_step(self, supervision, training):
@@ -251,6 +265,8 @@ class Distiller(backend.DistillationTrainer):
 
     def call(self, inputs, training=None):
         """The student's predictions."""
+        if isinstance(inputs, Joined):  # where Keras looks at a batch before `fit`
+            inputs = inputs.inputs
         with tapping(self._student_layers.value.values()) as taps:
             outputs = self.student(inputs, training=training)
         if not self._output_fidelities:
@@ -263,7 +279,7 @@ class Distiller(backend.DistillationTrainer):
         return outputs
 
     def _supervise_training(self, inputs, training) -> Supervision:
-        live = self._live_teacher
+        live = self._supervisor
         with tapping(live.layers.values()) as taps:
             outputs = live.model(inputs, training=training)
         return Supervision(outputs, taps)
@@ -284,6 +300,12 @@ class Distiller(backend.DistillationTrainer):
             self._log(self._student_loss_tracker, student_loss, rows)
 
         if supervision is None:
+            if step.training and isinstance(self._supervisor, CachedTeacher):
+                raise ValueError(
+                    "A cached teacher supervises what `fit` draws. Received: a batch "
+                    "from elsewhere, as `train_on_batch` takes it. Use `fit`, or a "
+                    "teacher that runs."
+                )
             terms = [] if student_loss is None else [student_loss]
         else:
             terms = []
@@ -345,7 +367,7 @@ class Distiller(backend.DistillationTrainer):
                 getattr(loss, "teacher_layer_name", None),
                 teacher_logits,
                 supervision.taps,
-                self._live_teacher.layers,
+                self._supervisor.layers,
             )
             student_side = _side(
                 getattr(loss, "student_layer_name", None),
@@ -465,28 +487,73 @@ class Distiller(backend.DistillationTrainer):
             callbacks = sorted(
                 callbacks, key=lambda c: not getattr(c, "writes_epoch_logs", False)
             )
-        return super().fit(
-            x=x,
-            y=y,
-            batch_size=batch_size,
-            epochs=epochs,
-            verbose=verbose,
-            callbacks=callbacks,
-            validation_split=validation_split,
-            validation_data=validation_data,
-            shuffle=shuffle,
-            class_weight=class_weight,
-            sample_weight=sample_weight,
-            initial_epoch=initial_epoch,
-            steps_per_epoch=steps_per_epoch,
-            validation_steps=validation_steps,
-            validation_batch_size=validation_batch_size,
-            validation_freq=validation_freq,
-        )
+        arguments: dict[str, Any] = {
+            "validation_data": validation_data,
+            "validation_batch_size": validation_batch_size,
+            "steps_per_epoch": steps_per_epoch,
+        }
+        data: dict[str, Any] = {
+            "y": y,
+            "sample_weight": sample_weight,
+            "batch_size": batch_size,
+            "shuffle": shuffle,
+            "class_weight": class_weight,
+        }
+        cached = isinstance(self._supervisor, CachedTeacher)
+        if cached:
+            self._supervisor.begin()
+            if validation_split and validation_data is None:
+                (x, *rest), arguments["validation_data"] = split_validation(
+                    (x, y, sample_weight), validation_split
+                )
+                data["y"], data["sample_weight"] = rest
+            x = JoinedData(
+                self._supervisor, True, x, steps_per_epoch=steps_per_epoch, **data
+            )
+            batch_size = validation_batch_size or batch_size
+            arguments["validation_batch_size"] = batch_size
+            if (known := arguments["validation_data"]) is not None:
+                arguments["validation_data"] = joined_if_known(
+                    self._supervisor, known, batch_size
+                )
+        else:
+            arguments |= data | {"validation_split": validation_split}
+        try:
+            return super().fit(
+                x=x,
+                epochs=epochs,
+                verbose=verbose,
+                callbacks=callbacks,
+                initial_epoch=initial_epoch,
+                validation_steps=validation_steps,
+                validation_freq=validation_freq,
+                **arguments,
+            )
+        except Exception as error:
+            failure = self._supervisor.failure if cached else None
+            if failure is None or failure is error:
+                raise
+            raise failure from None
+
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        **kwargs,
+    ):
+        """Evaluates the student, as `keras.Model.evaluate`."""
+        if isinstance(self._supervisor, CachedTeacher) and x is not None:
+            data = joined_if_known(self._supervisor, (x, y, sample_weight), batch_size)
+            if isinstance(data, JoinedData):
+                x, y, sample_weight = data, None, None
+        return super().evaluate(x, y, batch_size, verbose, sample_weight, **kwargs)
 
     def make_train_function(self, force=False):
         """Compiles the step, after a last look at what `fit` needs."""
-        if self._live_teacher is None:
+        if self._supervisor is None:
             raise ValueError(
                 "`fit` needs a teacher. Received: teacher=None (it was not saved with "
                 "this distiller). Assign one: `distiller.teacher = teacher`."
@@ -496,7 +563,7 @@ class Distiller(backend.DistillationTrainer):
                 f"alpha={self.alpha}, train_teacher={self.train_teacher} needs a loss "
                 "of the labels. Received: compile(loss=None)."
             )
-        self._live_teacher.check_finite()
+        self._supervisor.check_finite()
         super().make_train_function(force=force)
         self._first_execution = True
 
@@ -565,18 +632,26 @@ class Distiller(backend.DistillationTrainer):
         return names if self.save_teacher else [n for n in names if n != "teacher"]
 
 
-def _checked_teacher(model, outputs: str, losses) -> LiveTeacher:
+def _checked_teacher(teacher, outputs: str, losses) -> LiveTeacher | CachedTeacher:
     """A teacher that is ready, once all is checked that can be without a student."""
-    check_last_activation(model, outputs, "teacher_outputs")
-    live = LiveTeacher(model, outputs, _layers(model, losses, "teacher_layer_name"))
+    if not isinstance(teacher, keras.Model):
+        check_choice("teacher_outputs", outputs, ("logits",))
+        return CachedTeacher(teacher, _paths(losses, "teacher_layer_name"))
+    check_last_activation(teacher, outputs, "teacher_outputs")
+    live = LiveTeacher(teacher, outputs, _layers(teacher, losses, "teacher_layer_name"))
     live.check_finite()
     return live
 
 
+def _paths(losses, attribute: str) -> list[str]:
+    """The paths of the layers that `losses` tap."""
+    paths = [getattr(loss, attribute, None) for loss in losses]
+    return [path for path in dict.fromkeys(paths) if path is not None]
+
+
 def _layers(model, losses, attribute: str) -> dict[str, keras.layers.Layer]:
     """The layers that `losses` tap in `model`, by their paths."""
-    paths = [getattr(loss, attribute, None) for loss in losses]
-    return {path: find_layer(model, path) for path in paths if path is not None}
+    return {path: find_layer(model, path) for path in _paths(losses, attribute)}
 
 
 def _side(path, logits, taps, layers):

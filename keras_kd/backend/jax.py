@@ -177,13 +177,13 @@ class DistillationTrainer(keras.Model):
 
     def train_step(self, state, data):
         teacher_values, batch = data
-        supervision = self.supervise(batch, teacher_values)
+        supervision, batch = self.supervise(batch, teacher_values)
         with self.distillation_step(supervision, training=True):
             return super().train_step(state, batch)
 
     def test_step(self, state, data):
         teacher_values, batch = data
-        supervision = self.supervise(batch, teacher_values)
+        supervision, batch = self.supervise(batch, teacher_values)
         with self.distillation_step(supervision, training=False):
             return super().test_step(state, batch)
 

@@ -212,12 +212,14 @@ class DistillationTrainer(keras.Model):
     train_function: Any
 
     def train_step(self, data):
-        with self.distillation_step(self.supervise(data), training=True):
-            return super().train_step(data)
+        supervision, batch = self.supervise(data)
+        with self.distillation_step(supervision, training=True):
+            return super().train_step(batch)
 
     def test_step(self, data):
-        with self.distillation_step(self.supervise(data), training=False):
-            return super().test_step(data)
+        supervision, batch = self.supervise(data)
+        with self.distillation_step(supervision, training=False):
+            return super().test_step(batch)
 
     def make_train_function(self, force=False):
         if self.train_function is not None and not force:

@@ -212,13 +212,14 @@ class DistillationTrainer(keras.Model):
         # `no_grad` and not `inference_mode`, whose tensors the student's backward
         # pass could not keep.
         with torch.no_grad():
-            supervision = self.supervise(data)
+            supervision, batch = self.supervise(data)
         with self.distillation_step(supervision, training=True):
-            return super().train_step(data)
+            return super().train_step(batch)
 
     def test_step(self, data):
-        with self.distillation_step(self.supervise(data), training=False):
-            return super().test_step(data)
+        supervision, batch = self.supervise(data)
+        with self.distillation_step(supervision, training=False):
+            return super().test_step(batch)
 
     def make_train_function(self, force=False):
         if self.train_function is not None and not force:

@@ -7,6 +7,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import keras
 import numpy as np
 
+# Images augmented at a time, where whole views are.
+_GROUP = 256
+
 
 class Batches(keras.utils.PyDataset):
     """Shuffled, augmented batches that depend on (seed, epoch) and on nothing else.
@@ -33,10 +36,16 @@ class Batches(keras.utils.PyDataset):
         workers: how many threads prepare the next batches while the model trains; 1
             prepares each when it is asked for. (Keras's own workers give the batches of
             a first epoch out of order.)
+        views: how many augmented views of each image there are; epochs cycle through
+            them, and a view of an image depends on the seed, the image's place in `x`
+            and the view alone. So a teacher's predictions of them can be held
+            (`keras_kd.SupervisionCache`). A view is made when its epoch begins, and
+            takes the memory of `x` once more. `None` for other images in every epoch.
 
     Raises:
-        ValueError: lengths disagree, `batch_size` or `workers` is below 1, `seed` is
-            negative, `augment` cannot be made reproducible, or `fit` shuffles too.
+        ValueError: lengths disagree, `batch_size`, `workers` or `views` is below 1,
+            `views` is given without `augment`, `seed` is negative, `augment` cannot be
+            made reproducible, or `fit` shuffles too.
 
     Example:
 
@@ -53,7 +62,16 @@ class Batches(keras.utils.PyDataset):
     ```
     """
 
-    def __init__(self, x, y=None, batch_size=128, seed=0, augment=None, workers=1):
+    def __init__(
+        self,
+        x,
+        y=None,
+        batch_size=128,
+        seed=0,
+        augment=None,
+        workers=1,
+        views=None,
+    ):
         super().__init__()
         if y is not None and len(x) != len(y):
             raise ValueError(
@@ -70,11 +88,19 @@ class Batches(keras.utils.PyDataset):
             raise ValueError(f"`seed` must be >= 0. Received: seed={seed}")
         if workers < 1:
             raise ValueError(f"`workers` must be > 0. Received: workers={workers}")
+        if views is not None and (views < 1 or augment is None):
+            raise ValueError(
+                "`views` must be > 0, and is for data with `augment`. "
+                f"Received: views={views}, augment={augment}"
+            )
         self.x = np.asarray(x)
         self.y = None if y is None else np.asarray(y)
         self.batch_size = batch_size
         self.seed = seed
         self.augment = augment
+        self.views = views
+        self._view: tuple[int, np.ndarray] = (-1, self.x)
+        self._view_lock = threading.Lock()
         # Those of keras-cv take no such argument, and always augment.
         takes_training = augment is not None and augment._call_has_training_arg
         self._training = {"training": True} if takes_training else {}
@@ -137,9 +163,12 @@ class Batches(keras.utils.PyDataset):
     def _batch(self, epoch: int, index: int):
         start = index * self.batch_size
         chosen = self._permutation(epoch)[start : start + self.batch_size]
-        x = self.x[chosen]
-        if self.augment is not None:
-            x = self._augmented(x, epoch, index)
+        if self.views is not None:
+            x = self._images_of_view(epoch % self.views)[chosen]
+        else:
+            x = self.x[chosen]
+            if self.augment is not None:
+                x = self._augmented(x, epoch, index)
         return (x,) if self.y is None else (x, self.y[chosen])
 
     def _permutation(self, epoch: int) -> np.ndarray:
@@ -150,10 +179,24 @@ class Batches(keras.utils.PyDataset):
             self._order = (epoch, order)
         return order
 
-    def _augmented(self, x: np.ndarray, epoch: int, index: int) -> np.ndarray:
+    def _images_of_view(self, view: int) -> np.ndarray:
+        with self._view_lock:
+            known, images = self._view
+            if known != view:
+                # In groups that follow the order of `x`, not that of the batches.
+                images = np.concatenate(
+                    [
+                        self._augmented(self.x[start : start + _GROUP], view, start)
+                        for start in range(0, len(self.x), _GROUP)
+                    ]
+                )
+                self._view = (view, images)
+        return images
+
+    def _augmented(self, x: np.ndarray, *place: int) -> np.ndarray:
         # A stateless call touches no variable: threads do not meet, and each batch has
-        # random states of its own.
-        states = np.random.SeedSequence([self.seed, epoch, index])
+        # random states of its own, by its place: epoch and number, or view and start.
+        states = np.random.SeedSequence([self.seed, *place])
         values = []
         for variable in self.augment.non_trainable_variables:
             if variable.path.endswith("seed_generator_state"):

@@ -5,6 +5,7 @@ from keras_kd.experiments.networks import NETWORKS, Network, build
 from keras_kd.experiments.training import (
     METHODS,
     Method,
+    cache_supervision,
     distill,
     evaluate,
     train_teacher,
@@ -16,6 +17,7 @@ __all__ = [
     "Method",
     "Network",
     "build",
+    "cache_supervision",
     "demo",
     "distill",
     "evaluate",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,13 @@ from rich.table import Table
 
 from keras_kd import datasets
 from keras_kd.experiments.networks import build
-from keras_kd.experiments.training import Method, Run, distill, train_teacher
+from keras_kd.experiments.training import (
+    Method,
+    Run,
+    cache_supervision,
+    distill,
+    train_teacher,
+)
 from keras_kd.plots import plot_runs
 from keras_kd.teachers import TeacherTrajectory
 
@@ -105,6 +112,10 @@ def demo(
             )
         )
         trajectory = TeacherTrajectory(trajectory_folder)
+        cache_folder = folder / f"supervision-{seed}"
+        # Of the teacher of an earlier demo.
+        shutil.rmtree(cache_folder, ignore_errors=True)
+        cache = cache_supervision(trajectory, data, cache_folder, progress=False)
         for method in METHODS:
             student = build(
                 setting.student, shape, classes, seed=seed, width=setting.student_width
@@ -115,6 +126,7 @@ def demo(
                     student,
                     data,
                     trajectory=trajectory,
+                    cache=None if method == "none" else cache,
                     temperature=setting.temperature,
                     hold=setting.hold,
                     seed=seed,

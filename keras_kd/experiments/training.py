@@ -12,7 +12,12 @@ from keras_kd.datasets import Batches, Dataset
 from keras_kd.distiller import Distiller
 from keras_kd.losses import SoftTargets
 from keras_kd.metrics import top1_agreement
-from keras_kd.teachers import OnlineTeacher, TeacherTrajectory, TrajectoryRecorder
+from keras_kd.teachers import (
+    OnlineTeacher,
+    SupervisionCache,
+    TeacherTrajectory,
+    TrajectoryRecorder,
+)
 
 Method = Literal["none", "offline", "online", "together"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -86,12 +91,29 @@ def train_teacher(
     )
 
 
+def cache_supervision(
+    trajectory: TeacherTrajectory, dataset: Dataset, folder: str | Path, **kwargs
+) -> SupervisionCache:
+    """What every checkpoint says of the training and the test images.
+
+    Args:
+        trajectory: the teacher's.
+        dataset: images and labels.
+        folder: where to write.
+        **kwargs: as in `SupervisionCache.build`.
+    """
+    x = np.concatenate([dataset.x_train, dataset.x_test])
+    y = np.concatenate([dataset.y_train, dataset.y_test])
+    return SupervisionCache.build(trajectory, (x, y), folder, **kwargs)
+
+
 def distill(
     method: Method,
     student: keras.Model,
     dataset: Dataset,
     *,
     trajectory: TeacherTrajectory | None = None,
+    cache: SupervisionCache | None = None,
     teacher: keras.Model | None = None,
     temperature: float = 4.0,
     alpha: float = 1.0,
@@ -111,6 +133,7 @@ def distill(
         student: a fresh model.
         dataset: images and labels.
         trajectory: the teacher's, for all but `"together"`.
+        cache: of that trajectory, to learn from instead of running the teacher.
         teacher: a fresh model to train, for `"together"`.
         temperature: of the soft targets, > 0.
         alpha: weight of the soft targets beside the labels, in [0, 1].
@@ -136,17 +159,19 @@ def distill(
         final = None
     else:
         raise ValueError(f"`method={method!r}` needs a trajectory.")
+    if cache is not None and trajectory is not None:
+        cache.check_teacher(trajectory)
     model = student
     if method != "none":
         model = Distiller(
-            final,
+            final if cache is None else cache,
             student,
             SoftTargets(temperature),
             alpha=alpha,
             train_teacher=method == "together",
         )
     if method == "online":
-        callbacks.append(OnlineTeacher(trajectory, hold=hold))
+        callbacks.append(OnlineTeacher(cache or trajectory, hold=hold))
     return _train(
         method,
         model,

@@ -1,18 +1,25 @@
 """A live teacher: a frozen model that is run on every batch."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import keras
 
 from keras_kd.outputs import to_logits
-from keras_kd.taps import Taps, call_without_side_effects, tapping
+from keras_kd.taps import call_without_side_effects, tapping
+
+
+class TappedOutputs(Protocol):
+    """What tapped layers gave, as `keras_kd.taps.Taps` or a cache knows it."""
+
+    def output(self, layer) -> Any:
+        """The output of one of them."""
 
 
 class Supervision(NamedTuple):
-    """What a teacher says of one batch: its logits, and the tapped layers' calls."""
+    """What a teacher says of one batch: its logits, and what tapped layers gave."""
 
     outputs: Any
-    taps: Taps
+    taps: TappedOutputs
 
 
 class LiveTeacher:
@@ -28,7 +35,7 @@ class LiveTeacher:
     """
 
     def __init__(self, model, outputs: str, layers: dict[str, keras.layers.Layer]):
-        self.model = model
+        self.teacher = self.model = model
         self.outputs = outputs
         self.layers = layers
 
@@ -52,6 +59,11 @@ class LiveTeacher:
                 self.model, inputs, trainable, non_trainable
             )
         return Supervision(to_logits(outputs, self.outputs), taps)
+
+    def supervise_batch(self, batch, values=None) -> tuple[Supervision, Any]:
+        """Supervision of a batch `(x, y, sample_weight)`, and the batch."""
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        return self.supervise(x, values), batch
 
     def check_finite(self) -> None:
         """Refuses a model with NaN or infinite weights.

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_kd.teachers.cache import CachedTeacher, SupervisionCache
 from keras_kd.teachers.schedules import Schedule, as_hold, as_schedule, checkpoint_index
 from keras_kd.teachers.trajectory import TeacherTrajectory
 
@@ -32,7 +33,9 @@ class OnlineTeacher(keras.callbacks.Callback):
     the teacher holds the last checkpoint used.
 
     Args:
-        trajectory: `keras_kd.TeacherTrajectory`, of a model like the teacher.
+        trajectory: `keras_kd.TeacherTrajectory`, of a model like the teacher; or, where
+            the distiller has a `keras_kd.SupervisionCache` of a trajectory, that cache
+            or that trajectory.
         schedule: `None` for `keras_kd.teachers.schedules.NearestLater()`; another
             schedule of that module, as `EqualEpochs()`; a list of `(epoch,
             checkpoint)` pairs; or a callable `(progress, trajectory) -> index`, where
@@ -66,12 +69,13 @@ class OnlineTeacher(keras.callbacks.Callback):
 
     def __init__(self, trajectory, schedule=None, hold=0.0, total_steps=None):
         super().__init__()
-        if not isinstance(trajectory, TeacherTrajectory):
+        if not isinstance(trajectory, TeacherTrajectory | SupervisionCache):
             raise TypeError(
-                "`trajectory` must be a `keras_kd.TeacherTrajectory`. "
+                "`trajectory` must be a `keras_kd.TeacherTrajectory`, or a "
+                "`keras_kd.SupervisionCache` of one. "
                 f"Received: trajectory={trajectory!r}"
             )
-        self.trajectory = trajectory
+        self.trajectory: Any = trajectory
         self.schedule = as_schedule(schedule)
         self.hold = as_hold(hold)
         self.total_steps = _as_total_steps(total_steps)
@@ -80,8 +84,10 @@ class OnlineTeacher(keras.callbacks.Callback):
         self._teacher: Any = None
         self._steps_per_epoch: int | Fraction = 0
         self._student_steps = 0
-        self._epoch = 0
-        self._epoch_start = 0
+        self._batches_per_epoch: int | None = None
+        self._steps_per_execution = 1
+        self.epoch = 0
+        """The running epoch."""
 
     def on_train_begin(self, logs=None):
         epochs, steps_per_epoch = self.params["epochs"], self.params["steps"]
@@ -105,7 +111,24 @@ class OnlineTeacher(keras.callbacks.Callback):
                 "in `keras_kd.Distiller(..., train_teacher=False)`. Received: model "
                 f"'{model.name}', which tracks its teacher as a layer."
             )
-        self.trajectory.check(teacher)
+        supervisor = getattr(model, "_supervisor", None)
+        if isinstance(supervisor, CachedTeacher):
+            if not isinstance(teacher, SupervisionCache):
+                raise ValueError(
+                    "OnlineTeacher goes through the checkpoints of a "
+                    f"`SupervisionCache`. Received: a distiller that learns from "
+                    f"{teacher!r}."
+                )
+            if self.trajectory is not teacher:
+                teacher.check_teacher(self.trajectory)
+        elif isinstance(self.trajectory, SupervisionCache):
+            raise ValueError(
+                "OnlineTeacher needs a distiller that learns from the cache. Received: "
+                f"{self.trajectory!r}, and model '{model.name}' with a teacher that "
+                "runs. Pass the cache as the distiller's teacher."
+            )
+        else:
+            self.trajectory.check(teacher)
         if isinstance(self.schedule, Schedule):
             self.schedule.check(self.trajectory)
         # Kept, because asking `self.model` for it would, on JAX, bring the whole state
@@ -113,33 +136,50 @@ class OnlineTeacher(keras.callbacks.Callback):
         self._teacher = teacher
         self._student_steps = self.total_steps or epochs * steps_per_epoch
         self._steps_per_epoch = steps_per_epoch or Fraction(self._student_steps, epochs)
+        self._batches_per_epoch = steps_per_epoch
+        self._steps_per_execution = getattr(model, "steps_per_execution", 1)
+        if isinstance(supervisor, CachedTeacher):
+            supervisor.clock = self
         # Other callbacks may load other weights before the first epoch.
         self.checkpoint = None
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._epoch = epoch
-        self._epoch_start = math.floor(epoch * self._steps_per_epoch)
-        self._supervise(self._epoch_start)
+        self.epoch = epoch
+        self._use(self.checkpoint_at(epoch, 0))
 
     def on_train_batch_begin(self, batch, logs=None):
-        self._supervise(self._epoch_start + batch)
+        self._use(self.checkpoint_at(self.epoch, batch))
 
     def on_epoch_end(self, epoch, logs=None):
         if logs is not None and self.checkpoint is not None:
             logs["teacher_checkpoint"] = self.checkpoint
             logs["teacher_step"] = self.trajectory[self.checkpoint].step
 
-    def _supervise(self, step: int) -> None:
-        index = checkpoint_index(
+    def checkpoint_at(self, epoch: int, batch: int) -> int:
+        """The checkpoint that supervises a batch, by its index.
+
+        Args:
+            epoch: from 0.
+            batch: counted from the beginning of `epoch`; it may lie in a later one.
+        """
+        if self._batches_per_epoch:
+            later, batch = divmod(batch, self._batches_per_epoch)
+            epoch += later
+        # Those that run in one execution have one teacher.
+        batch -= batch % self._steps_per_execution
+        return checkpoint_index(
             self.schedule,
-            step,
-            self._epoch,
+            math.floor(epoch * self._steps_per_epoch) + batch,
+            epoch,
             self._student_steps,
             self.trajectory,
             self.hold,
         )
+
+    def _use(self, index: int) -> None:
         if index != self.checkpoint:
-            self.trajectory.load(index, self._teacher)
+            if isinstance(self._teacher, keras.Model):
+                self.trajectory.load(index, self._teacher)
             self.checkpoint = index
 
 

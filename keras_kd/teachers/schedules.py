@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from keras_kd.teachers.trajectory import TeacherTrajectory
+from keras_kd.teachers.stages import Stages
 
 
 class Progress(NamedTuple):
@@ -35,11 +35,11 @@ class Schedule:
     adds that it can be written into a config.
     """
 
-    def __call__(self, progress: Progress, trajectory: TeacherTrajectory) -> int:
+    def __call__(self, progress: Progress, trajectory: Stages) -> int:
         """The index of the checkpoint to use from this step on."""
         raise NotImplementedError
 
-    def check(self, trajectory: TeacherTrajectory) -> None:
+    def check(self, trajectory: Stages) -> None:
         """Refuses a trajectory that the schedule cannot serve, before training."""
 
     def get_config(self) -> dict[str, Any]:
@@ -132,7 +132,7 @@ class AtEpochs(Schedule):
         return {"pairs": self.pairs}
 
 
-def as_schedule(schedule) -> Callable[[Progress, TeacherTrajectory], int]:
+def as_schedule(schedule) -> Callable[[Progress, Stages], int]:
     """The schedule that an argument means: pairs, a callable, or `None`.
 
     Raises:
@@ -176,11 +176,11 @@ def as_hold(hold) -> Fraction:
 
 
 def checkpoint_index(
-    schedule: Callable[[Progress, TeacherTrajectory], int],
+    schedule: Callable[[Progress, Stages], int],
     step: int,
     epoch: int,
     total_steps: int,
-    trajectory: TeacherTrajectory,
+    trajectory: Stages,
     hold: Fraction = Fraction(0),
 ) -> int:
     """The checkpoint to use at a step: the schedule, then the last one for `hold`.

@@ -1,12 +1,7 @@
 """TeacherTrajectory: the recorded stages of a teacher's own training."""
 
-import bisect
 import hashlib
-import math
-import operator
-from collections.abc import Iterator
 from copy import deepcopy
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +14,10 @@ from keras_kd.teachers.manifest import (
     first_difference,
     variable_specs,
 )
+from keras_kd.teachers.stages import Stages
 
 
-class TeacherTrajectory:
+class TeacherTrajectory(Stages):
     """A teacher's checkpoints, in the order of its training.
 
     A sequence of `Checkpoint`: `len(trajectory)`, `trajectory[0]`, `trajectory[-1]`,
@@ -53,23 +49,12 @@ class TeacherTrajectory:
                 f"The trajectory in '{folder}' must hold at least one checkpoint. "
                 "Received: an empty one; its recording had just begun."
             )
-        self._steps = [c.step for c in self]
+        super().__init__(
+            self._manifest.checkpoints,
+            self._manifest.total_steps,
+            f"the trajectory in '{folder}'",
+        )
         self._copy: Any = None
-
-    def __len__(self) -> int:
-        return len(self._manifest.checkpoints)
-
-    def __getitem__(self, index: int) -> Checkpoint:
-        try:
-            return self._manifest.checkpoints[operator.index(index)]
-        except IndexError:
-            raise IndexError(
-                f"`index` must be in [{-len(self)}, {len(self)}), the checkpoints of "
-                f"the trajectory in '{self.folder}'. Received: index={index}"
-            ) from None
-
-    def __iter__(self) -> Iterator[Checkpoint]:
-        return iter(self._manifest.checkpoints)
 
     def __repr__(self) -> str:
         return (
@@ -81,11 +66,6 @@ class TeacherTrajectory:
     def folder(self) -> Path:
         """Where the trajectory lies."""
         return self._manifest.folder
-
-    @property
-    def total_steps(self) -> int:
-        """Batches of the teacher's training in all, `T`."""
-        return self._manifest.total_steps
 
     @property
     def steps_per_epoch(self) -> int | None:
@@ -101,38 +81,6 @@ class TeacherTrajectory:
     def model_config(self) -> dict[str, Any]:
         """The teacher, as `keras.saving.serialize_keras_object` gave it."""
         return self._manifest.model
-
-    def at_step(self, step: int, total_steps: int | Fraction | None = None):
-        r"""The nearest later checkpoint, the paper's rule.
-
-        $t^* = \min\{t_i : t_i S > t T\}$, and the last checkpoint once none is later.
-        The comparison is exact.
-
-        Args:
-            step: `t`, batches completed, >= 0.
-            total_steps: `S`, the batches among which `t` counts (the student's);
-                `None` for the teacher's own, `S = T`.
-
-        Returns:
-            `Checkpoint`.
-
-        Raises:
-            ValueError: `step` is negative, or `total_steps` not positive.
-
-        Source: Harutyunyan et al., ICLR 2023, section 4 (online distillation).
-        """
-        if total_steps is None:
-            total_steps = self.total_steps
-        if step < 0:
-            raise ValueError(f"`step` must be >= 0. Received: step={step}")
-        if total_steps <= 0:
-            raise ValueError(
-                f"`total_steps` must be > 0. Received: total_steps={total_steps}"
-            )
-        # The steps are integers, so one is later than t T / S if it is than its floor.
-        teacher_step = math.floor(Fraction(step * self.total_steps) / total_steps)
-        index = bisect.bisect_right(self._steps, teacher_step)
-        return self[min(index, len(self) - 1)]
 
     def check(self, model=None) -> None:
         """Refuses, without reading any weights, a trajectory that cannot be loaded.

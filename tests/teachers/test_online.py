@@ -359,6 +359,6 @@ def test_wrong_arguments(trajectory, arguments, error, message):
 
 def test_a_trajectory_of_a_wrong_type(trajectory):
     with pytest.raises(
-        TypeError, match=r"must be a `keras_kd.TeacherTrajectory`\. Rec"
+        TypeError, match=r"must be a `keras_kd.TeacherTrajectory`, or a `keras_kd"
     ):
         OnlineTeacher(trajectory.folder)

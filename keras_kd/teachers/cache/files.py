@@ -1,0 +1,98 @@
+"""The arrays of a supervision cache: their names, their making, their reading."""
+
+import errno
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+
+from keras_kd.teachers.cache.manifest import MANIFEST_NAME, Spec
+from keras_kd.teachers.cache.packing import Packing
+from keras_kd.teachers.manifest import put_in_place
+
+KEYS_NAME = "keys.npy"
+LABELS_NAME = "labels.npy"
+BUILDING_NAME = "building.json"
+
+_NAME = re.compile(
+    rf"({re.escape(MANIFEST_NAME)}|{BUILDING_NAME}|{KEYS_NAME}|{LABELS_NAME}"
+    r"|checkpoint-\d{4,}\.[a-z0-9.-]+\.npy)(\.tmp)?"
+)
+
+
+def is_ours(path: Path) -> bool:
+    """Whether a file's name is one that a cache gives."""
+    return _NAME.fullmatch(path.name) is not None
+
+
+def arrays_of(spec: Spec, packing: Packing) -> dict[str, tuple[tuple[int, ...], str]]:
+    """`{name: (shape, dtype)}` of one example in the arrays of one stage."""
+    arrays = {}
+    for i, shape in enumerate(spec.logits):
+        for part, (part_shape, dtype) in packing.parts(shape).items():
+            arrays[f"output-{i}.{part}"] = (part_shape, dtype)
+    for i, shape in enumerate(spec.taps.values()):
+        arrays[f"tap-{i}"] = (shape, packing.dtype)
+    return arrays
+
+
+def file_name(stage: int, array: str) -> str:
+    return f"checkpoint-{stage:04d}.{array}.npy"
+
+
+def done_name(stage: int) -> str:
+    """Of the file that says which examples of a stage have been written."""
+    return file_name(stage, "done")
+
+
+def bytes_of(arrays: dict[str, tuple[tuple[int, ...], str]], n: int) -> int:
+    """The disk that one stage's arrays take."""
+    return sum(
+        n * int(np.prod(shape)) * np.dtype(dtype).itemsize
+        for shape, dtype in arrays.values()
+    )
+
+
+def allocate(path: Path, shape: tuple[int, ...], dtype: str) -> None:
+    """Makes an array file of its full size.
+
+    Raises:
+        OSError: the disk is full. Then there is no such file.
+    """
+    try:
+        array = np.lib.format.open_memmap(path, "w+", np.dtype(dtype), shape)
+        del array
+        if hasattr(os, "posix_fallocate"):
+            # Blocks that are not there yet would be missed in the middle of a write to
+            # mapped memory, which no program survives.
+            with open(path, "r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        if error.errno != errno.ENOSPC:
+            raise
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        raise full_disk(path.parent, size, None) from error
+
+
+def full_disk(folder: Path, needed: int, free: int | None) -> OSError:
+    there = "" if free is None else f", and {gigabytes(free)} are free"
+    return OSError(
+        errno.ENOSPC,
+        f"The disk of '{folder}' is too small for the supervision cache: "
+        f"{gigabytes(needed)} are needed{there}. Free some, choose another `folder`, "
+        "or store less: dtype='float16', top_k.",
+    )
+
+
+def gigabytes(size: int) -> str:
+    return f"{size / 1e9:.3g} GB" if size >= 1e8 else f"{size / 1e6:.3g} MB"
+
+
+def save(path: Path, array: np.ndarray) -> None:
+    """Writes a small array, whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "wb") as file:
+        np.save(file, array)
+    put_in_place(temporary, path)

@@ -1,0 +1,113 @@
+"""CachedMean: the mean of several cached teachers, as one supervision."""
+
+import dataclasses
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from keras_kd.teachers.cache.manifest import Spec
+
+KINDS = ("logits", "probabilities")
+
+
+@keras.saving.register_keras_serializable(package="keras_kd")
+class CachedMean:
+    """The mean of stages of one or several supervision caches; of one, itself.
+
+    Made by `SupervisionCache.stage`, `SupervisionCache.mean` and
+    `keras_kd.teachers.mean`.
+
+    Args:
+        members: pairs of a `SupervisionCache` and the index of one of its stages.
+        of: whether logits are averaged, or probabilities.
+
+    Raises:
+        ValueError: no members, or such as give other outputs.
+    """
+
+    def __init__(self, members, of: Literal["logits", "probabilities"] = "logits"):
+        self.members = list(members)
+        if not self.members:
+            raise ValueError("The mean needs at least one teacher. Received: none")
+        if of not in KINDS:
+            raise ValueError(f"`of` must be one of {list(KINDS)}. Received: of={of!r}")
+        self.of = of
+        first = self.members[0][0].spec
+        for cache, _ in self.members:
+            if (cache.spec.outputs, cache.spec.logits) != (first.outputs, first.logits):
+                raise ValueError(
+                    "Teachers whose mean is taken must give the same outputs. "
+                    f"Received: shapes {first.logits} and {cache.spec.logits}"
+                )
+
+    def __repr__(self) -> str:
+        if len(self.members) == 1:
+            cache, index = self.members[0]
+            return f"<checkpoint {index} of {cache!r}>"
+        return f"<mean of the {self.of} of {len(self.members)} cached teachers>"
+
+    @property
+    def spec(self) -> Spec:
+        """What the teachers take and give; of several, without taps."""
+        spec = self.members[0][0].spec
+        if len(self.members) > 1:
+            spec = dataclasses.replace(spec, taps={})
+        return spec
+
+    @property
+    def teacher_name(self) -> str:
+        """The name of the first teacher."""
+        return self.members[0][0].teacher_name
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether labels are held."""
+        return self.members[0][0].has_labels
+
+    def rows(self, inputs) -> list[np.ndarray]:
+        """Where the examples of a batch are, in each member's arrays."""
+        found: dict[int, np.ndarray] = {}
+        for cache, _ in self.members:
+            if id(cache) not in found:
+                found[id(cache)] = cache.rows(inputs)
+        return [found[id(cache)] for cache, _ in self.members]
+
+    def labels(self, rows: list[np.ndarray]) -> np.ndarray | None:
+        """The labels that the first member's data had, or `None`."""
+        return self.members[0][0].labels(rows[0])
+
+    def look_up(
+        self, rows: list[np.ndarray], index: int | None = None
+    ) -> tuple[tuple[np.ndarray, ...], dict[str, np.ndarray]]:
+        """Logits of each output, and of a single member each tap's features."""
+        found = [
+            cache.look_up(chosen, stage)
+            for (cache, stage), chosen in zip(self.members, rows, strict=True)
+        ]
+        if len(found) == 1:
+            return found[0]
+        by_output = zip(*(logits for logits, _ in found), strict=True)
+        return tuple(mean_of_logits(np.stack(each), self.of) for each in by_output), {}
+
+    def get_config(self) -> dict[str, Any]:
+        serialize = keras.saving.serialize_keras_object
+        return {"members": [[serialize(c), i] for c, i in self.members], "of": self.of}
+
+    @classmethod
+    def from_config(cls, config):
+        members = config["members"]
+        deserialize = keras.saving.deserialize_keras_object
+        return cls([(deserialize(cache), i) for cache, i in members], config["of"])
+
+
+def mean_of_logits(logits: np.ndarray, of: str) -> np.ndarray:
+    """Logits of the mean over the first axis, `(members, m, ..., classes)`."""
+    if of == "logits":
+        return logits.mean(axis=0)
+    if logits.shape[-1] == 1:
+        # Both of Bernoulli's probabilities, in logarithms.
+        yes, no = (-np.logaddexp(0, sign * logits) for sign in (-1, 1))
+        return np.logaddexp.reduce(yes, axis=0) - np.logaddexp.reduce(no, axis=0)
+    log_p = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
+    return np.logaddexp.reduce(log_p, axis=0) - np.float32(np.log(len(logits)))

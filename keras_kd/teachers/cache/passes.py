@@ -1,0 +1,197 @@
+"""Passes over the data whose supervision is to be held."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+# The adapters behind `fit`: what they make of data, `fit` will make of it again.
+from keras.src.trainers.data_adapters import get_data_adapter
+
+from keras_kd.teachers.cache.keys import example_keys
+
+
+class Passes:
+    """Data that can be gone through several times, batch by batch.
+
+    Args:
+        data: inputs, `(x, y)`, or a data set, as `fit` takes them; with `views`, a
+            `keras_kd.datasets.Batches` or a function of the view that gives data.
+        views: augmented views of each example, or `None`.
+        batch_size: of arrays.
+
+    Raises:
+        ValueError: the data augments and `views` is not given, or does not fit; or it
+            cannot be gone through twice.
+    """
+
+    def __init__(self, data, views: int | None, batch_size: int):
+        if isinstance(data, Iterator):
+            raise ValueError(
+                "`data` must be arrays or a data set that can be gone through several "
+                f"times. Received: data of type {type(data).__name__}, which ends "
+                "after one pass."
+            )
+        if getattr(data, "cardinality", None) is not None and (
+            int(data.cardinality()) == -1
+        ):
+            raise ValueError("`data` must end. Received: a `tf.data` set that repeats.")
+        own = getattr(data, "views", None)
+        if views is None:
+            views = own
+        if views is not None and (
+            not isinstance(views, int) or isinstance(views, bool) or views < 1
+        ):
+            raise ValueError(
+                f"`views` must be None or an integer > 0. Received: views={views!r}"
+            )
+        if own is not None and own != views:
+            raise ValueError(
+                f"`views` must be that of `data`. Received: views={views} for data "
+                f"with views={own}"
+            )
+        if getattr(data, "augment", None) is not None and own is None:
+            raise ValueError(
+                "`data` augments its images anew in every epoch, which no cache can "
+                "hold. Received: views=None. Give the data a number of views, "
+                "`Batches(..., augment=..., views=8)`, through which epochs cycle."
+            )
+        if views is not None and own is None and not _is_function(data):
+            raise ValueError(
+                "`views` needs data that has views: `keras_kd.datasets.Batches(..., "
+                "views=...)`, or a function that gives the data of a view, `data(0)`, "
+                f"`data(1)`, .... Received: data of type {type(data).__name__}"
+            )
+        if _is_function(data) and views is None:
+            raise ValueError(
+                "`data` given as a function of the view needs `views`, their number. "
+                "Received: views=None"
+            )
+        self.views = views
+        self._data = data
+        self._batch_size = batch_size
+
+    def __iter__(self) -> Iterator[tuple[Any, Any]]:
+        """Batches `(inputs, labels)` of NumPy arrays, of all views one by one."""
+        before = getattr(self._data, "epoch", None)
+        try:
+            for view in range(self.views or 1):
+                adapter = self._adapter(view)
+                adapter.on_epoch_begin()
+                for batch in adapter.get_numpy_iterator():
+                    x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
+                    yield keras.tree.map_structure(np.asarray, x), y
+                adapter.on_epoch_end()
+        finally:
+            if self.views is not None and before is not None:
+                self._data.set_epoch(before)
+
+    def _adapter(self, view: int):
+        data = self._data
+        if _is_function(data):
+            data = data(view)
+        elif self.views is not None:
+            data.set_epoch(view)
+        if isinstance(data, tuple):
+            x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+            return get_data_adapter(x, y, batch_size=self._batch_size)
+        arrays = isinstance(data, dict | list) or hasattr(data, "__array__")
+        return get_data_adapter(data, batch_size=self._batch_size if arrays else None)
+
+
+def _is_function(data) -> bool:
+    return callable(data) and not isinstance(data, keras.utils.PyDataset)
+
+
+class Survey:
+    """What one pass over the data has shown.
+
+    Args:
+        passes: the data.
+
+    Raises:
+        ValueError: it holds no examples, or they have several shapes.
+
+    Attributes:
+        keys: of all different examples, in the order in which they came, `(n,)`.
+        labels: of the same, `(n,)`, or `None` where there are none.
+        inputs: structure of `{"shape", "dtype"}` of an example.
+        ranges: smallest and largest number of each input.
+        first: the first batch of inputs.
+        batches: how many there are.
+    """
+
+    def __init__(self, passes: Passes):
+        keys, labels = [], []
+        self.first: Any = None
+        self.batches = 0
+        self.ranges: list[tuple[float, float]] = []
+        for inputs, y in passes:
+            spec = keras.tree.map_structure(_Described, inputs)
+            if self.first is None:
+                self.first, self.inputs = inputs, spec
+            elif keras.tree.flatten(spec) != keras.tree.flatten(self.inputs):
+                raise ValueError(
+                    "`data` must hold examples of one shape and dtype. Received: "
+                    f"{keras.tree.flatten(self.inputs)} and "
+                    f"{keras.tree.flatten(spec)}"
+                )
+            keys.append(example_keys(inputs))
+            labels.append(class_labels(y))
+            self._widen(inputs)
+            self.batches += 1
+        if not keys or not sum(map(len, keys)):
+            raise ValueError("`data` must hold examples. Received: none")
+        every = np.concatenate(keys)
+        _, first = np.unique(every, return_index=True)
+        order = np.sort(first)
+        self.keys = every[order]
+        known = [part for part in labels if part is not None]
+        self.labels = (
+            np.concatenate(known)[order] if len(known) == len(labels) else None
+        )
+
+    def _widen(self, inputs) -> None:
+        leaves = [np.asarray(leaf) for leaf in keras.tree.flatten(inputs)]
+        ranges = self.ranges or [(np.inf, -np.inf)] * len(leaves)
+        self.ranges = [
+            (min(low, float(leaf.min())), max(high, float(leaf.max())))
+            for (low, high), leaf in zip(ranges, leaves, strict=True)
+        ]
+
+
+class _Described:
+    """Shape and dtype of one example's input."""
+
+    def __init__(self, array):
+        self.shape, self.dtype = tuple(array.shape[1:]), str(array.dtype)
+
+    def __eq__(self, other):
+        return (self.shape, self.dtype) == (other.shape, other.dtype)
+
+    def __repr__(self):
+        return f"{self.shape} {self.dtype}"
+
+    def json(self) -> dict[str, Any]:
+        return {"shape": list(self.shape), "dtype": self.dtype}
+
+
+def class_labels(y) -> np.ndarray | None:
+    """Labels as integers `(n,)`: of integers as they are, of one-hot rows the place.
+
+    Returns:
+        `None` for what is neither.
+    """
+    if y is None or keras.tree.is_nested(y):
+        return None
+    y = np.asarray(keras.ops.convert_to_numpy(y))
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim == 2:
+        return y.argmax(axis=1).astype(np.int64)
+    if y.ndim != 1 or y.dtype.kind not in "iufb":
+        return None
+    if y.dtype.kind == "f" and not np.array_equal(y, np.round(y)):
+        return None
+    return y.astype(np.int64)

@@ -1,0 +1,64 @@
+"""A model in the place of a teacher whose predictions are held in files."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_kd.teachers.cache.manifest import Spec, from_json
+
+
+class _Given(keras.layers.Layer):
+    """A layer that gives a known shape, as zeros."""
+
+    def __init__(self, shape, **kwargs):
+        super().__init__(**kwargs)
+        self.shape = tuple(shape)
+
+    def call(self, tensors):
+        return ops.zeros((ops.shape(tensors[0])[0], *self.shape), "float32")
+
+    def compute_output_spec(self, tensors):
+        return keras.KerasTensor((tensors[0].shape[0], *self.shape), "float32")
+
+
+def stand_in(spec: Spec, name: str) -> keras.Model:
+    """A model without weights that takes and gives the shapes that a teacher does.
+
+    Losses look at a teacher before training: whether it has the layer that they tap,
+    and what shape that gives.
+
+    Args:
+        spec: what the teacher takes and gives.
+        name: the teacher's.
+    """
+    inputs = from_json(
+        spec.inputs,
+        lambda leaf: keras.Input(tuple(leaf["shape"]), dtype=leaf["dtype"]),
+    )
+    first = keras.tree.flatten(inputs)[0]
+    tree: dict[str, Any] = {}
+    for path, shape in spec.taps.items():
+        *outer, last = path.split("/")
+        node = tree
+        for part in outer:
+            node = node.setdefault(part, {})
+        node[last] = shape
+    # The outputs must come after the tapped layers, or Keras leaves those out.
+    tensors = [first, *_layers(tree, first)]
+    outputs = from_json(
+        spec.outputs, lambda position: _Given(spec.logits[position])(tensors)
+    )
+    return keras.Model(inputs, outputs, name=name)
+
+
+def _layers(tree, tensor) -> list:
+    outputs = []
+    for name, node in tree.items():
+        if isinstance(node, dict):
+            inner = keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype)
+            model = keras.Model(inner, _layers(node, inner), name=name)
+            outputs.extend(keras.tree.flatten(model(tensor)))
+        else:
+            outputs.append(_Given(node, name=name)([tensor]))
+    return outputs

@@ -1,0 +1,391 @@
+"""SupervisionCache: a teacher's predictions, held in files."""
+
+import itertools
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import keras
+import numpy as np
+
+from keras_kd.teachers.cache.build import build_cache, sha256, weights_fingerprint
+from keras_kd.teachers.cache.files import (
+    KEYS_NAME,
+    LABELS_NAME,
+    file_name,
+)
+from keras_kd.teachers.cache.keys import RowsByKey, example_keys
+from keras_kd.teachers.cache.manifest import CacheManifest, Spec, from_json
+from keras_kd.teachers.cache.mean import CachedMean
+from keras_kd.teachers.stages import Stages
+from keras_kd.teachers.trajectory import TeacherTrajectory
+
+
+@keras.saving.register_keras_serializable(package="keras_kd")
+class SupervisionCache(Stages):
+    """What a teacher, or each checkpoint of its trajectory, says of every example.
+
+    A frozen teacher says the same of the same example in every epoch. Held in files
+    that are mapped into memory, its predictions cost a student's training next to
+    nothing: `Distiller(cache, student)` trains from them with the data that the cache
+    was built of, in any order, batch size or form. Examples are known by their
+    content, so that data, preprocessing or augmentation that the teacher has not seen
+    are refused and never mismatched.
+
+    A sequence of the teacher's stages, `CachedStage`: one for a model, as many as
+    there are checkpoints for a trajectory. `OnlineTeacher(cache)` goes through them,
+    and without it the last one supervises; `cache.stage(i)` is another one,
+    `cache.mean()` their average.
+
+    Args:
+        folder: where `SupervisionCache.build` made it.
+
+    Raises:
+        FileNotFoundError: there is no finished cache.
+        ValueError: its manifest cannot be read, or a file has another size.
+
+    Example:
+
+    ```python
+    cache = keras_kd.SupervisionCache.build(teacher, x_train, "supervision")
+    distiller = keras_kd.Distiller(cache, student)
+    distiller.compile(optimizer="adam")
+    distiller.fit(x_train, epochs=30)
+    ```
+    """
+
+    def __init__(self, folder: str | Path):
+        self._folder = Path(folder)
+        manifest = CacheManifest.read(self._folder)
+        self._manifest = manifest
+        super().__init__(
+            manifest.stages,
+            manifest.total_steps,
+            f"the supervision cache in '{folder}'",
+        )
+        for name, file in manifest.files.items():
+            self._check_size(name, file["size"])
+        self._rows = RowsByKey(np.load(self._folder / KEYS_NAME))
+        self._labels = (
+            np.load(self._folder / LABELS_NAME, mmap_mode="r")
+            if manifest.labels
+            else None
+        )
+        self._arrays: dict[str, np.ndarray] = {}
+
+    @classmethod
+    def build(
+        cls,
+        teacher,
+        data,
+        folder: str | Path,
+        *,
+        dtype: Literal["float16", "float32"] = "float16",
+        top_k: int | None = None,
+        taps: Iterable[str] = (),
+        teacher_outputs: Literal["logits", "probabilities"] = "logits",
+        views: int | None = None,
+        batch_size: int = 256,
+        progress: bool = True,
+    ) -> "SupervisionCache":
+        """Runs the teacher once on every example and keeps what it says.
+
+        The disk that it takes is announced before the teacher runs. A build that is
+        stopped, at whatever moment, goes on where it was when it is called again; until
+        it has ended the folder is no cache.
+
+        Args:
+            teacher: a built `keras.Model`, or a `keras_kd.TeacherTrajectory`, all of
+                whose checkpoints are run.
+            data: the inputs as arrays, a pair `(x, y)`, or a data set that `fit` takes
+                and that ends: `keras.utils.PyDataset`, `tf.data`, grain, a torch
+                `DataLoader`. It is gone through once, and once for each checkpoint.
+                With augmentation, `keras_kd.datasets.Batches(..., views=R)`, or a
+                function that gives the data of a view, `data(0)` to `data(R - 1)`.
+                Labels, where there are any, are kept to notice another order of the
+                classes.
+            folder: where to write; empty, or an earlier build of the same.
+            dtype: of what is stored. In `"float16"` a logit comes back to 5e-4 of its
+                distance to the example's largest one; `"float32"` is exact.
+            top_k: keep the `k` largest logits of each example, and the log of the sum
+                of the others' exponentials, which come back as equal shares of it. At
+                temperature 1 no kept class's probability changes; at others the
+                share of the rest does. `divergence` says what it costs.
+            taps: paths of layers whose outputs are kept too, for losses that tap them.
+            teacher_outputs: `"logits"` or `"probabilities"`: what the teacher gives.
+                Logits are stored.
+            views: augmented views of each example, through which epochs cycle; `None`
+                without augmentation, or for that of `data`.
+            batch_size: examples a forward pass, where `data` are arrays.
+            progress: whether to show a progress bar.
+
+        Returns:
+            The cache.
+
+        Raises:
+            ValueError: an argument is out of range, the data augments without views,
+                the teacher is not finite, or `folder` holds something else, or the
+                cache of another teacher or other data, and which.
+            OSError: the disk is full. What was done before is kept.
+        """
+        build_cache(
+            teacher,
+            data,
+            folder,
+            dtype=dtype,
+            top_k=top_k,
+            taps=taps,
+            teacher_outputs=teacher_outputs,
+            views=views,
+            batch_size=batch_size,
+            progress=progress,
+        )
+        return cls(folder)
+
+    def __repr__(self) -> str:
+        return (
+            f"<SupervisionCache '{self.folder}': {self.n:,} examples, {len(self)} "
+            f"checkpoint{'s' if len(self) > 1 else ''} of '{self.teacher_name}'>"
+        )
+
+    # What it is
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self._folder
+
+    @property
+    def n(self) -> int:
+        """Different examples, all views counted."""
+        return self._manifest.n
+
+    @property
+    def views(self) -> int | None:
+        """Augmented views of each example, `None` without augmentation."""
+        return self._manifest.views
+
+    @property
+    def teacher_name(self) -> str:
+        """The name of the teacher."""
+        return self._manifest.teacher
+
+    @property
+    def dtype(self) -> str:
+        """In which type it is stored."""
+        return self._manifest.packing.dtype
+
+    @property
+    def top_k(self) -> int | None:
+        """How many logits of an example are kept, `None` for all."""
+        return self._manifest.packing.top_k
+
+    @property
+    def divergence(self) -> dict[str, float]:
+        """What storing less costs, by temperature.
+
+        The mean Kullback-Leibler divergence, in nats, of what is read from what the
+        teacher (its last checkpoint) said, on the first batch.
+        """
+        return dict(self._manifest.divergence)
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether labels are held."""
+        return self._manifest.labels
+
+    @property
+    def spec(self) -> Spec:
+        """What the teacher takes and gives."""
+        return self._manifest.spec
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(file["size"] for file in self._manifest.files.values())
+
+    # What it says
+
+    def stage(self, index: int) -> CachedMean:
+        """One stage alone, as supervision: an early-stopped teacher, say."""
+        return CachedMean([(self, self[index].index)])
+
+    def mean(
+        self,
+        indices: Iterable[int] | None = None,
+        of: Literal["logits", "probabilities"] = "logits",
+    ) -> CachedMean:
+        """The mean over several stages, as supervision.
+
+        Args:
+            indices: which stages; `None` for all.
+            of: whether logits are averaged, or probabilities.
+        """
+        chosen = range(len(self)) if indices is None else indices
+        return CachedMean([(self, self[index].index) for index in chosen], of)
+
+    def predict(self, x, index: int = -1) -> Any:
+        """The logits that a stage gave, in the order of `x`.
+
+        Args:
+            x: inputs, as Keras passes them to a model, that the cache holds.
+            index: which stage.
+
+        Returns:
+            NumPy array `(len(x), ..., classes)`, or a structure of such.
+
+        Raises:
+            ValueError: the cache does not hold an example of `x`.
+        """
+        leaves, _ = self.look_up(self.rows(x), self[index].index)
+        return from_json(self.spec.outputs, lambda position: leaves[position])
+
+    def rows(self, inputs) -> np.ndarray:
+        """Where the examples of a batch are in the arrays, `(m,)`.
+
+        Raises:
+            ValueError: one is not there; the message says what differs.
+        """
+        rows, known = self._rows.find(example_keys(inputs))
+        if not known.all():
+            raise ValueError(self._why_unknown(inputs, known))
+        return rows
+
+    def labels(self, rows: np.ndarray) -> np.ndarray | None:
+        """The labels that the data had, `(m,)`, or `None`."""
+        return None if self._labels is None else np.asarray(self._labels[rows])
+
+    def look_up(
+        self, rows: np.ndarray, index: int
+    ) -> tuple[tuple[np.ndarray, ...], dict[str, np.ndarray]]:
+        """Logits of each output and each tap's features, float32."""
+        manifest = self._manifest
+        logits = []
+        for i, shape in enumerate(self.spec.logits):
+            parts = {
+                part: self._array(index, f"output-{i}.{part}")[rows]
+                for part in manifest.packing.parts(shape)
+            }
+            logits.append(manifest.packing.unpack(parts, shape[-1]))
+        taps = {
+            path: self._array(index, f"tap-{i}")[rows].astype(np.float32)
+            for i, path in enumerate(self.spec.taps)
+        }
+        return tuple(logits), taps
+
+    def _array(self, index: int, name: str) -> np.ndarray:
+        file = file_name(index, name)
+        if file not in self._arrays:
+            self._arrays[file] = np.load(self._folder / file, mmap_mode="r")
+        return self._arrays[file]
+
+    def _why_unknown(self, inputs, known: np.ndarray) -> str:
+        leaves = [np.asarray(leaf) for leaf in keras.tree.flatten(inputs)]
+        held: list[dict[str, Any]] = []
+        from_json(self.spec.inputs, held.append)
+        reason = (
+            "They are other examples, or were augmented after the cache was built: a "
+            "cache of augmented data needs `views`, and that data."
+        )
+        for leaf, spec, (low, high) in itertools.zip_longest(
+            leaves, held, self._manifest.ranges
+        ):
+            if leaf is None or spec is None:
+                reason = f"They have {len(leaves)} inputs, the cache's {len(held)}."
+                break
+            if list(leaf.shape[1:]) != spec["shape"]:
+                reason = (
+                    f"They have the shape {list(leaf.shape[1:])}, the cache's "
+                    f"{spec['shape']}."
+                )
+                break
+            span = float(leaf.max()) - float(leaf.min())
+            if leaf.min() < low or leaf.max() > high or span < (high - low) / 32:
+                reason = (
+                    f"They range from {leaf.min():.4g} to {leaf.max():.4g}, the "
+                    f"cache's from {low:.4g} to {high:.4g}: another preprocessing?"
+                )
+                break
+        return (
+            f"The supervision cache in '{self.folder}' must hold every example that it "
+            f"is asked for. Received: a batch of which {np.count_nonzero(~known)} of "
+            f"{len(known)} are not in it. {reason}"
+        )
+
+    # Whether it is what it should be
+
+    def check_teacher(self, teacher) -> None:
+        """Refuses another teacher than the one whose predictions these are.
+
+        Args:
+            teacher: a `keras.Model`, a `TeacherTrajectory`, or another cache.
+
+        Raises:
+            ValueError: says which checkpoint differs.
+        """
+        if isinstance(teacher, TeacherTrajectory):
+            found = [checkpoint.sha256 for checkpoint in teacher]
+        elif isinstance(teacher, SupervisionCache):
+            found = [stage.fingerprint for stage in teacher]
+        else:
+            found = [weights_fingerprint(teacher)]
+        held = [stage.fingerprint for stage in self]
+        if found == held:
+            return
+        if len(found) != len(held):
+            what = f"{len(found)} checkpoints, and the cache holds {len(held)}"
+        else:
+            i = next(i for i, (a, b) in enumerate(zip(found, held)) if a != b)  # noqa: B905
+            what = f"checkpoint {i} with the fingerprint {found[i][:12]}..., and the "
+            what += f"cache holds {held[i][:12]}..."
+        raise ValueError(
+            "The teacher must be the one whose predictions the cache in "
+            f"'{self.folder}' holds, '{self.teacher_name}'. Received: another one, "
+            f"{what}."
+        )
+
+    def verify(self) -> None:
+        """Reads every file and compares its checksum.
+
+        Raises:
+            ValueError: a file was altered; the message names it.
+            FileNotFoundError: one is missing.
+        """
+        for name, file in self._manifest.files.items():
+            self._check_size(name, file["size"])
+            if (found := sha256(self._folder / name)) != file["sha256"]:
+                raise ValueError(
+                    f"{self._folder / name} was altered: its SHA-256 is {found}, "
+                    f"recorded was {file['sha256']}."
+                )
+
+    def _check_size(self, name: str, size: int) -> None:
+        path = self._folder / name
+        try:
+            found = path.stat().st_size
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"The supervision cache in '{self._folder}' is not whole: {path} is "
+                "missing."
+            ) from None
+        if found != size:
+            how = "truncated" if found < size else "altered"
+            raise ValueError(f"{path} was {how}: it has {found} of {size} bytes.")
+
+    # Saving: a reference, not the arrays
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "folder": str(self._folder),
+            "fingerprints": self._manifest.teacher_identity(),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "SupervisionCache":
+        cache = cls(config["folder"])
+        if cache._manifest.teacher_identity() != config["fingerprints"]:
+            raise ValueError(
+                f"The supervision cache in '{cache.folder}' is of another teacher than "
+                "when the distiller was saved."
+            )
+        return cache
