@@ -28,6 +28,7 @@ from keras_kd.teachers.cache.joined_data import (
     joined_if_known,
     split_validation,
 )
+from keras_kd.teachers.cheaper import Agreement, agreement, cheaper, first_batch
 from keras_kd.teachers.live import LiveTeacher, Supervision
 
 
@@ -99,6 +100,10 @@ class Distiller(backend.DistillationTrainer):
             rates see `keras.optimizers.MultiOptimizer`.
         save_teacher: whether files made from the distiller (`.keras`,
             `.weights.h5`, backups) hold the teacher.
+        teacher_precision: `None`; or `"bfloat16"` or `"int8"` for a copy of the teacher
+            that costs less to run, see `keras_kd.teachers.cheaper`. `fit` begins by
+            saying how far it agrees with the full one, on the first batch;
+            `teacher_agreement` keeps that.
         name: the model's name.
 
     Raises:
@@ -132,6 +137,7 @@ class Distiller(backend.DistillationTrainer):
         student_outputs="logits",
         train_teacher=False,
         save_teacher=True,
+        teacher_precision=None,
         name="distiller",
     ):
         check_models(teacher, student)
@@ -144,6 +150,15 @@ class Distiller(backend.DistillationTrainer):
                 f"could not go on. Received: teacher={teacher}, "
                 f"save_teacher={save_teacher}"
             )
+        full_teacher = None
+        if teacher_precision is not None:
+            if train_teacher or not isinstance(teacher, keras.Model):
+                raise ValueError(
+                    "`teacher_precision` is for a frozen teacher that runs. Received: "
+                    f"teacher_precision={teacher_precision!r}, teacher={teacher}, "
+                    f"train_teacher={train_teacher}"
+                )
+            full_teacher, teacher = teacher, cheaper(teacher, teacher_precision)
         losses = named_losses(distillation_losses)
         weights = loss_weights(distillation_loss_weights, losses)
         supervisor = (
@@ -173,6 +188,9 @@ class Distiller(backend.DistillationTrainer):
         self.distillation_losses = list(losses.values())
         self.distillation_loss_weights = weights
         self._student_layers = _Untracked(student_layers)
+        self._full_teacher = _Untracked(full_teacher)
+        self.teacher_agreement: Agreement | None = None
+        """How far a teacher of less precision agrees with the full one."""
         self._supervisor: Any = None
         if supervisor is not None:
             self._learn_from(supervisor)
@@ -481,6 +499,8 @@ class Distiller(backend.DistillationTrainer):
         that read them, wherever they stand in the list.
         """
         check_labels(class_weight, x, y)
+        if self._full_teacher.value is not None and self.teacher_agreement is None:
+            self._report_agreement(x, verbose)
         if isinstance(callbacks, keras.callbacks.Callback):
             callbacks = [callbacks]
         if isinstance(callbacks, list | tuple):
@@ -534,6 +554,22 @@ class Distiller(backend.DistillationTrainer):
             if failure is None or failure is error:
                 raise
             raise failure from None
+
+    def _report_agreement(self, x, verbose):
+        inputs = first_batch(x)
+        if inputs is None:
+            return
+        found = agreement(
+            self._full_teacher.value, self.teacher, inputs, self.teacher_outputs
+        )
+        self.teacher_agreement = found
+        # Only now, and once: a trajectory may change the teacher.
+        self._full_teacher = _Untracked(None)
+        if verbose != 0:
+            print(
+                f"The cheaper teacher agrees with the full one on {found.top1:.1%} of "
+                f"{found.examples} examples; divergence {found.divergence:.2g} nats."
+            )
 
     def evaluate(
         self,

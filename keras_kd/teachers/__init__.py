@@ -1,6 +1,7 @@
 """Where supervision comes from: live, recorded and online teachers."""
 
 from keras_kd.teachers.cache import SupervisionCache
+from keras_kd.teachers.mean import mean
 from keras_kd.teachers.online import OnlineTeacher
 from keras_kd.teachers.recorder import TrajectoryRecorder
 from keras_kd.teachers.trajectory import TeacherTrajectory
@@ -10,4 +11,5 @@ __all__ = [
     "SupervisionCache",
     "TeacherTrajectory",
     "TrajectoryRecorder",
+    "mean",
 ]

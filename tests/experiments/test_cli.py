@@ -182,3 +182,45 @@ def test_names_are_those_of_the_library():
     listed = set(re.findall(r"'(\w+)'", str(refused.value))) - {"imagenet"}
     assert set(get_args(DatasetName)) == listed
     assert set(get_args(Network)) == set(NETWORKS)
+
+
+def test_cache(teacher, tmp_path):
+    folder = tmp_path / "supervision"
+    built = run("cache", "build", teacher, "--out", folder, "--dtype", "float32").output
+    assert "596 images, 2 checkpoints" in " ".join(built.split())
+    printed = run("cache", "info", folder).output
+    for word in ("lenet5", "596, with labels", "all logits in float32", "accuracy"):
+        assert word in printed
+    assert "as they were written" in " ".join(
+        run("cache", "verify", folder).output.split()
+    )
+
+    args = ["--teacher", teacher, *SMALL, *LENET]
+    records = []
+    for name, more in (("live", []), ("cached", ["--cache", folder])):
+        run("distill", tmp_path / name, *args, *more)
+        records.append(json.loads((tmp_path / name / "run.json").read_text()))
+    live, cached = (record["history"] for record in records)
+    assert live.keys() == cached.keys()
+    for key in live:
+        assert live[key] == pytest.approx(cached[key], rel=1e-4, abs=1e-6)
+
+
+def test_cache_refuses(teacher, tmp_path):
+    said = run("cache", "build", tmp_path, fails=True).output
+    assert "has" in said
+    assert "finished?" in said
+    said = run("cache", "info", tmp_path / "none", fails=True).output
+    assert "no finished supervision cache" in " ".join(said.split())
+    args = ["--mode", "none", "--cache", tmp_path, *SMALL, *LENET]
+    said = run("distill", tmp_path / "s", *args, fails=True).output
+    assert "does not learn from a" in " ".join(said.split())
+
+    folder = tmp_path / "supervision"
+    run("cache", "build", teacher, "--out", folder)
+    keys = folder / "keys.npy"
+    content = bytearray(keys.read_bytes())
+    content[-1] ^= 1
+    keys.write_bytes(content)
+    said = run("cache", "verify", folder, fails=True).output
+    assert "was altered" in " ".join(said.split())

@@ -113,6 +113,7 @@ def build_cache(
                 writer.write(inputs, predict, packing, manifest.spec)
                 bar.advance(task)
             writer.flush()
+            writer.check_finished()
     _finish(folder, manifest, arrays)
 
 
@@ -269,6 +270,15 @@ class _StageWriter:
     @property
     def finished(self) -> bool:
         return bool(self._done.all())
+
+    def check_finished(self) -> None:
+        """Refuses data that left out, in the pass just ended, what it gave before."""
+        if not self.finished:
+            raise ValueError(
+                "`data` must give the same examples in every pass. Received: data of "
+                f"which {np.count_nonzero(~self._done)} of {len(self._done)} examples "
+                "were there in the first pass only. Does it draw them at random?"
+            )
 
     def write(self, inputs, predict, packing: Packing, spec: Spec) -> None:
         rows, known = self._rows.find(example_keys(inputs))

@@ -91,8 +91,18 @@ def gigabytes(size: int) -> str:
 
 
 def save(path: Path, array: np.ndarray) -> None:
-    """Writes a small array, whole or not at all."""
+    """Writes a small array, whole or not at all.
+
+    Raises:
+        OSError: the disk is full.
+    """
     temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
-        np.save(file, array)
-    put_in_place(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            np.save(file, array)
+        put_in_place(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno != errno.ENOSPC:
+            raise
+        raise full_disk(path.parent, array.nbytes, None) from error

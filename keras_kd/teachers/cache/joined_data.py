@@ -86,7 +86,8 @@ class _Loader:
         self._loader, self._join = loader, joined
 
     def __iter__(self):
-        return self._join(self._loader)
+        # Begun at once, as Keras begins it: it draws the order from torch's state.
+        return self._join(iter(self._loader))
 
 
 def _as_numpy(leaf) -> np.ndarray:

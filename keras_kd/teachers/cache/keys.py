@@ -44,21 +44,29 @@ def _digest(rows) -> int:
     return state.intdigest()
 
 
+def counted_as(dtype) -> np.dtype:
+    """The type as which inputs of a type count.
+
+    Raises:
+        ValueError: it is of no numbers.
+    """
+    dtype = np.dtype(dtype)
+    if dtype.kind == "b" or dtype == np.uint8:
+        return np.dtype(np.uint8)
+    if dtype.kind in "iu":
+        return np.dtype(np.int32)
+    # bfloat16 is of no kind that NumPy knows.
+    if dtype.kind not in "fV":
+        raise ValueError(
+            "A supervision cache knows examples by their numbers. Received: inputs of "
+            f"dtype {dtype}"
+        )
+    return np.dtype(np.float32)
+
+
 def _bytes(leaf) -> np.ndarray:
     array = np.asarray(leaf)
-    if array.dtype.kind in "iu" and array.dtype != np.uint8:
-        array = array.astype(np.int32, copy=False)
-    elif array.dtype.kind == "b":
-        array = array.astype(np.uint8)
-    elif array.dtype != np.uint8:
-        # bfloat16 is of no kind that NumPy knows.
-        if array.dtype.kind not in "fV":
-            raise ValueError(
-                "A supervision cache knows examples by their numbers. Received: inputs "
-                f"of dtype {array.dtype}"
-            )
-        array = array.astype(np.float32, copy=False)
-    array = np.ascontiguousarray(array)
+    array = np.ascontiguousarray(array.astype(counted_as(array.dtype), copy=False))
     return array.reshape(len(array), -1).view(np.uint8)
 
 

@@ -84,7 +84,8 @@ class Passes:
                     yield keras.tree.map_structure(np.asarray, x), y
                 adapter.on_epoch_end()
         finally:
-            if self.views is not None and before is not None:
+            # A pass is no epoch of the student's.
+            if before is not None and hasattr(self._data, "set_epoch"):
                 self._data.set_epoch(before)
 
     def _adapter(self, view: int):

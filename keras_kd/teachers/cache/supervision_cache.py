@@ -1,6 +1,5 @@
 """SupervisionCache: a teacher's predictions, held in files."""
 
-import itertools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +13,7 @@ from keras_kd.teachers.cache.files import (
     LABELS_NAME,
     file_name,
 )
-from keras_kd.teachers.cache.keys import RowsByKey, example_keys
+from keras_kd.teachers.cache.keys import RowsByKey, counted_as, example_keys
 from keras_kd.teachers.cache.manifest import CacheManifest, Spec, from_json
 from keras_kd.teachers.cache.mean import CachedMean
 from keras_kd.teachers.stages import Stages
@@ -287,17 +286,21 @@ class SupervisionCache(Stages):
             "They are other examples, or were augmented after the cache was built: a "
             "cache of augmented data needs `views`, and that data."
         )
-        for leaf, spec, (low, high) in itertools.zip_longest(
-            leaves, held, self._manifest.ranges
+        if len(leaves) != len(held):
+            reason = f"They have {len(leaves)} inputs, the cache's {len(held)}."
+            leaves = []
+        for leaf, spec, (low, high) in zip(
+            leaves, held, self._manifest.ranges, strict=False
         ):
-            if leaf is None or spec is None:
-                reason = f"They have {len(leaves)} inputs, the cache's {len(held)}."
-                break
             if list(leaf.shape[1:]) != spec["shape"]:
                 reason = (
                     f"They have the shape {list(leaf.shape[1:])}, the cache's "
                     f"{spec['shape']}."
                 )
+                break
+            if counted_as(leaf.dtype) != counted_as(spec["dtype"]):
+                reason = f"They are of dtype {leaf.dtype}, the cache's of "
+                reason += f"{spec['dtype']}."
                 break
             span = float(leaf.max()) - float(leaf.min())
             if leaf.min() < low or leaf.max() > high or span < (high - low) / 32:
