@@ -213,7 +213,9 @@ def distill(
     teacher_network: Annotated[
         experiments.Network, typer.Option(help="Teacher of --mode together.")
     ] = "resnet20",
-    temperature: Annotated[float, typer.Option(help="Of the soft targets.")] = 4.0,
+    temperature: Annotated[
+        float, typer.Option(min=0.001, help="Of the soft targets.")
+    ] = 4.0,
     alpha: Annotated[
         float, typer.Option(min=0, max=1, help="Weight of the teacher beside labels.")
     ] = 1.0,

@@ -2,13 +2,11 @@
 
 import contextlib
 import contextvars
-from collections.abc import Mapping
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_kd import backend
 from keras_kd.compatibility import (
     check_alpha,
     check_choice,
@@ -18,8 +16,8 @@ from keras_kd.compatibility import (
     loss_weights,
     named_losses,
 )
+from keras_kd.distillation_logs import DistillationLogs
 from keras_kd.distillation_term import distillation_term
-from keras_kd.metrics import Fidelity
 from keras_kd.outputs import KINDS, at_least_float32, check_last_activation, to_logits
 from keras_kd.taps import Taps, find_layer, input_spec, output_spec, tapping
 from keras_kd.teachers.cache import CachedTeacher, Joined
@@ -39,7 +37,6 @@ class _Step:
         self.supervision = supervision
         self.training = training
         self.student_taps: Taps | None = None
-        self.teacher_loss: Any = None
 
 
 class _Untracked:
@@ -57,7 +54,7 @@ _current_step: contextvars.ContextVar[_Step | None] = contextvars.ContextVar(
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
-class Distiller(backend.DistillationTrainer):
+class Distiller(DistillationLogs):
     r"""Trains a student on a teacher's predictions with `compile()` and `fit()`.
 
     The loss is `alpha * distillation + (1 - alpha) * student_loss`, plus the student's
@@ -198,17 +195,7 @@ class Distiller(backend.DistillationTrainer):
                 # Only here: as a tracked attribute it is trained and saved.
                 self._trained_teacher = teacher
 
-        mean = keras.metrics.Mean
-        self._student_loss_tracker = mean(name="student_loss")
-        self._distillation_loss_tracker = mean(name="distillation_loss")
-        self._teacher_loss_tracker = mean(name="teacher_loss")
-        self._named_loss_trackers = (
-            [mean(name=f"{name}_loss") for name in losses] if len(losses) > 1 else []
-        )
-        self._fidelity = Fidelity(name="fidelity")
-        self._output_fidelities: list[keras.metrics.Metric] = []
-        if (outputs := output_spec(student)) is not None:
-            self._build_output_fidelities(outputs)
+        self._build_logs(list(losses), output_spec(student))
         self.built = student.built
 
     # The teacher
@@ -229,6 +216,8 @@ class Distiller(backend.DistillationTrainer):
     @teacher.setter
     def teacher(self, teacher):
         check_models(teacher, self.student)
+        if teacher is None:
+            raise ValueError("`teacher` must be a teacher. Received: teacher=None")
         if self.train_teacher and self._supervisor is not None:
             raise ValueError("A teacher that is trained cannot be replaced.")
         self._learn_from(
@@ -301,6 +290,10 @@ class Distiller(backend.DistillationTrainer):
         with tapping(live.layers.values()) as taps:
             outputs = live.model(inputs, training=training)
         return Supervision(outputs, taps)
+
+    def _is_supervised(self):
+        step = _current_step.get()
+        return step is not None and step.supervision is not None
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -404,73 +397,6 @@ class Distiller(backend.DistillationTrainer):
         total = sum(values)
         self._log(self._distillation_loss_tracker, total, rows)
         return total
-
-    # Logs
-
-    def _log(self, tracker, value, rows):
-        # A loss carries 1 / replicas, so that the replicas' gradients add up to that
-        # of the mean. What is logged does not.
-        tracker.update_state(value * backend.replica_count(), sample_weight=rows)
-
-    def _build_output_fidelities(self, outputs):
-        leaves = keras.tree.flatten(outputs)
-        if len(leaves) > 1:
-            names = list(outputs) if isinstance(outputs, Mapping) else None
-            names = names or getattr(self.student, "output_names", None)
-            if names is None or len(names) != len(leaves):
-                names = [f"output_{i}" for i in range(len(leaves))]
-            if isinstance(outputs, Mapping):
-                names = sorted(names)  # as `keras.tree.flatten` orders them
-            self._output_fidelities = [Fidelity(f"{n}_fidelity") for n in names]
-
-    def _log_fidelity(self, teacher_logits, student_logits):
-        pairs = list(
-            zip(
-                keras.tree.flatten(teacher_logits),
-                keras.tree.flatten(student_logits),
-                strict=True,
-            )
-        )
-        for i, (teacher, student) in enumerate(pairs):
-            if tuple(teacher.shape[1:]) == tuple(student.shape[1:]):
-                self._fidelity.update_state(teacher, student)
-                if self._output_fidelities:
-                    self._output_fidelities[i].update_state(teacher, student)
-
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """The logs: those of the labels only with labels, of the teacher with one."""
-        step = _current_step.get()
-        supervised = step is not None and step.supervision is not None
-        left_out = []
-        if y is None:
-            left_out += [self._compile_metrics, *self._compile_loss_metrics()]
-        elif self._compile_metrics is not None:
-            self._compile_metrics.update_state(y, y_pred, sample_weight)
-        if y is None or self._compile_loss is None:
-            left_out.append(self._student_loss_tracker)
-        if not supervised:
-            left_out += [self._distillation_loss_tracker, self._fidelity]
-            left_out += [*self._named_loss_trackers, *self._output_fidelities]
-        if not (supervised and self.train_teacher):
-            left_out.append(self._teacher_loss_tracker)
-        return self._results(left_out)
-
-    def get_metrics_result(self):
-        """All logs there are; metrics that no label has reached yet have none."""
-        metrics = self._compile_metrics
-        return self._results([] if metrics is None or metrics.built else [metrics])
-
-    def _results(self, left_out):
-        logs = {}
-        for metric in self.metrics:
-            if any(metric is m for m in left_out):
-                continue
-            result = metric.result()
-            logs.update(result if isinstance(result, dict) else {metric.name: result})
-        return logs
-
-    def _compile_loss_metrics(self):
-        return self._compile_loss.metrics if self._compile_loss is not None else []
 
     # Training
 

@@ -317,3 +317,11 @@ def test_a_loss_that_is_no_scalar():
     distiller.compile("sgd")
     with pytest.raises(ValueError, match=r"PerExample.*scalar"):
         distiller.fit(X, verbose=0)
+
+
+def test_a_teacher_that_is_none():
+    teacher = plain()
+    distiller = Distiller(teacher, plain())
+    with pytest.raises(ValueError, match="`teacher` must be a teacher"):
+        distiller.teacher = None
+    assert distiller.teacher is teacher

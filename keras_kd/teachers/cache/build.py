@@ -9,7 +9,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import xxhash
 from rich.console import Console
 from rich.progress import Progress
 
@@ -149,7 +148,7 @@ class _Source:
             )
         check_last_activation(model, outputs, "teacher_outputs")
         layers = {path: find_layer(model, path) for path in taps}
-        self.name = model.name
+        self.name, self.outputs = model.name, outputs
         self._model = model
         self._live = LiveTeacher(model, outputs, layers)
         self._live.check_finite()
@@ -228,13 +227,14 @@ def _request(source: _Source, passes: Passes, survey: Survey, packing: Packing):
     }
     return CacheManifest(
         teacher=source.name,
+        teacher_outputs=source.outputs,
         total_steps=source.total_steps,
         stages=source.stages,
         n=len(survey.keys),
         views=passes.views,
-        data=xxhash.xxh3_128_hexdigest(np.sort(survey.keys).tobytes()),
+        data=survey.fingerprint(survey.keys),
         ranges=tuple(survey.ranges),
-        labels=survey.labels is not None,
+        labels=None if survey.labels is None else survey.fingerprint(survey.labels),
         spec=spec,
         packing=packing,
         divergence=loss,
@@ -368,7 +368,7 @@ def _announce(folder: Path, arrays, manifest: CacheManifest, console: Console) -
 
 def _finish(folder: Path, manifest: CacheManifest, arrays) -> None:
     labels = np.load(folder / LABELS_NAME) if manifest.labels else None
-    stages, names = [], [KEYS_NAME] + [LABELS_NAME] * manifest.labels
+    stages, names = [], [KEYS_NAME] + [LABELS_NAME] * (manifest.labels is not None)
     for stage in manifest.stages:
         names += [file_name(stage.index, name) for name in arrays]
         accuracy = _accuracy(folder, stage.index, manifest, labels)

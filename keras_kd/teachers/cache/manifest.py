@@ -59,13 +59,14 @@ class CacheManifest:
 
     Attributes:
         teacher: the teacher's name.
+        teacher_outputs: `"logits"` or `"probabilities"`, what it gave.
         total_steps: batches of its training in all, 0 without a trajectory.
         stages: whose predictions are held.
         n: different examples.
         views: augmented views of each example, `None` without augmentation.
         data: fingerprint of all examples.
         ranges: smallest and largest number of each input, to tell a preprocessing by.
-        labels: whether labels are held.
+        labels: fingerprint of their labels, `None` without any.
         spec: what the teacher takes and gives.
         packing: how logits are stored.
         divergence: what packing costs, `{temperature: nats}`.
@@ -73,13 +74,14 @@ class CacheManifest:
     """
 
     teacher: str
+    teacher_outputs: str
     total_steps: int
     stages: tuple[CachedStage, ...]
     n: int
     views: int | None
     data: str
     ranges: tuple[tuple[float, float], ...]
-    labels: bool
+    labels: str | None
     spec: Spec
     packing: Packing
     divergence: Mapping[str, float]
@@ -116,13 +118,14 @@ class CacheManifest:
             spec, packing = content["spec"], content["packing"]
             return cls(
                 teacher=content["teacher"],
+                teacher_outputs=content["teacher_outputs"],
                 total_steps=int(content["total_steps"]),
                 stages=tuple(CachedStage(**stage) for stage in content["stages"]),
                 n=int(content["n"]),
                 views=content["views"],
                 data=content["data"],
                 ranges=tuple((low, high) for low, high in content["ranges"]),
-                labels=bool(content["labels"]),
+                labels=content["labels"],
                 spec=Spec(
                     spec["inputs"],
                     spec["outputs"],
@@ -151,7 +154,8 @@ class CacheManifest:
         found = []
         for what, here, there in (
             ("teacher", self.teacher_identity(), other.teacher_identity()),
-            ("data", (self.n, self.data), (other.n, other.data)),
+            ("data", self.data, other.data),
+            ("teacher_outputs", self.teacher_outputs, other.teacher_outputs),
             ("views", self.views, other.views),
             ("dtype", self.packing.dtype, other.packing.dtype),
             ("top_k", self.packing.top_k, other.packing.top_k),

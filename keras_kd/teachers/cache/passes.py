@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import xxhash
 
 # The adapters behind `fit`: what they make of data, `fit` will make of it again.
 from keras.src.trainers.data_adapters import get_data_adapter
@@ -152,6 +153,10 @@ class Survey:
         self.labels = (
             np.concatenate(known)[order] if len(known) == len(labels) else None
         )
+
+    def fingerprint(self, values: np.ndarray) -> str:
+        """Of something of every example, whatever their order."""
+        return xxhash.xxh3_128_hexdigest(values[np.argsort(self.keys)].tobytes())
 
     def _widen(self, inputs) -> None:
         leaves = [np.asarray(leaf) for leaf in keras.tree.flatten(inputs)]

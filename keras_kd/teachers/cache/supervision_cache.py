@@ -191,7 +191,7 @@ class SupervisionCache(Stages):
     @property
     def has_labels(self) -> bool:
         """Whether labels are held."""
-        return self._manifest.labels
+        return self._manifest.labels is not None
 
     @property
     def spec(self) -> Spec:
