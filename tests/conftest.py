@@ -3,6 +3,8 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# For JAX: every model here is small, and its compilation costs more than it saves.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # Two devices on every machine, for the tests of distributed training.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
 

@@ -1,5 +1,7 @@
 """What the figures show, that nothing is cut, and that no colour is needed."""
 
+import functools
+
 import numpy as np
 import pytest
 from matplotlib import colors, pyplot
@@ -18,6 +20,7 @@ def no_window():
     pyplot.close("all")
 
 
+@functools.cache
 def a_bound(seed, wrong=True, reasons=()):
     rng = np.random.default_rng(seed)
     return bound_terms(

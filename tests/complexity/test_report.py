@@ -1,6 +1,7 @@
 """The teacher report, beside direct solves and scikit-learn."""
 
 import dataclasses
+import functools
 import json
 import sys
 import types
@@ -28,8 +29,9 @@ def data(classes=3):
     return x.astype("float32"), y
 
 
+@functools.cache
 def linear_student(classes=3):
-    """Its kernel is known: `x x^T + 1`, for each output."""
+    """Its kernel is known: `x x^T + 1`, for each output. Nothing changes it."""
     return keras.Sequential(
         [keras.Input((4,)), keras.layers.Dense(classes)], name="linear"
     )

@@ -7,20 +7,13 @@ import numpy as np
 import pytest
 from ntk_float64 import float64_scope
 from ntk_models import BACKEND, CASES
-
-N = 5
+from ntk_networks import NETWORKS
 
 
 @pytest.fixture(autouse=True)
 def cheap():
-    """Small models: little compilation, and no threads that wait for each other."""
-    if BACKEND == "jax":
-        import jax
-
-        jax.config.update("jax_disable_most_optimizations", True)
-        yield
-        jax.config.update("jax_disable_most_optimizations", False)
-    elif BACKEND == "torch":
+    """Small models: no threads that wait for each other."""
+    if BACKEND == "torch":
         import torch
 
         before = torch.get_num_threads()
@@ -39,38 +32,27 @@ def float64():
 
 
 @pytest.fixture(scope="session")
-def other_process():
-    """Runs a script of this folder under PyTorch, if it is there.
+def oracle(tmp_path_factory):
+    """`oracle(name)`: the Jacobian of a case or network, from another process.
 
-    It needs no compilation, and is mostly not what the library runs on here.
+    It runs PyTorch, if that is there: it needs no compilation, and is mostly not what
+    the library runs on here.
     """
     backend = "torch" if importlib.util.find_spec("torch") else BACKEND
-
-    def run(*command):
-        subprocess.run(
-            [sys.executable, *map(str, command)],
-            cwd=os.path.dirname(__file__),
-            env={**os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": "1"},
-            check=True,
-        )
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def oracle(tmp_path_factory, other_process):
-    """`oracle(case)`: its Jacobian at `N` inputs, from another process."""
     path = tmp_path_factory.mktemp("oracle") / "jacobians.npz"
-    other_process("oracle_of_cases.py", path, N, *CASES)
+    subprocess.run(
+        [sys.executable, "oracle_of_cases.py", str(path), *CASES, *NETWORKS],
+        cwd=os.path.dirname(__file__),
+        env={**os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": "1"},
+        check=True,
+    )
     with np.load(path) as file:
         known = dict(file)
 
     def find(name, here=False):
         # Keras does not run all of them there.
         if here or name not in known:
-            known[name] = importlib.import_module("oracle_of_cases").jacobian_of_case(
-                name, N
-            )
+            known[name] = importlib.import_module("oracle_of_cases").jacobian_of(name)
         return known[name]
 
     return find

@@ -1,22 +1,10 @@
 """The Jacobian of a model by plain automatic differentiation.
 
 One example at a time, the outputs of each one after another, the whole model at once.
-It shares no code with the library. As a script it runs in a process, and under a
-backend, of its own:
-
-    KERAS_BACKEND=torch python jacobian_oracle.py FOLDER
-
-For every `NAME.keras` in the folder, it takes the inputs in `NAME.npz` and writes the
-Jacobian to `NAME.jacobian.npz`.
+It shares no code with the library.
 """
 
 import inspect
-import os
-import pathlib
-import sys
-
-if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
@@ -144,21 +132,3 @@ def kernel(j1, j2=None, outputs="trace") -> np.ndarray:
     else:
         vector = np.asarray(outputs)
     return np.einsum("ijab,a,b->ij", full, vector, vector)
-
-
-def main(folder: str) -> None:
-    """Writes the Jacobian of every model in `folder`."""
-    for path in sorted(pathlib.Path(folder).glob("*.keras")):
-        keras.backend.clear_session()
-        with float64_scope():
-            model = keras.saving.load_model(path, compile=False)
-            with np.load(path.with_suffix(".npz")) as file:
-                x = {name: file[name] for name in file.files}
-            x = x["x"] if list(x) == ["x"] else x
-            np.savez(path.with_suffix(".jacobian.npz"), jacobian=jacobian(model, x))
-
-
-if __name__ == "__main__":
-    from ntk_float64 import float64_scope
-
-    main(sys.argv[1])

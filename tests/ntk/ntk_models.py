@@ -777,7 +777,6 @@ WARNED = {
 
 def build(name, dtype="float64"):
     """The model of a case, and what its inputs are; the same weights in any type."""
-    keras.utils.set_random_seed(0)
     if dtype == "float64":
         with float64_scope():
             model, spec = CASES[name]()

@@ -1,4 +1,4 @@
-"""The Jacobians of all cases, in a process of their own: `python ... RESULT.npz`."""
+"""The Jacobians of all models, in a process of their own: `python ... RESULT.npz`."""
 
 import os
 import sys
@@ -10,16 +10,20 @@ import numpy as np
 from jacobian_oracle import jacobian
 from ntk_float64 import float64_scope
 from ntk_models import CASES, build, inputs_for
+from ntk_networks import NETWORKS, examples, network
 
 
-def jacobian_of_case(name, n):
-    """Of the float64 model of a case at its first `n` inputs."""
+def jacobian_of(name):
+    """Of the float64 model of a case or network, at its first inputs."""
+    if name in NETWORKS:
+        with float64_scope():
+            return jacobian(network(name), examples(name, 3))
     model, spec = build(name)
     with float64_scope():
-        return jacobian(model, inputs_for(spec, n))
+        return jacobian(model, inputs_for(spec, 5))
 
 
 if __name__ == "__main__":
-    path, n, *names = sys.argv[1:]
-    known = {name: jacobian_of_case(name, int(n)) for name in names if name in CASES}
-    np.savez(path, **known)
+    path, *names = sys.argv[1:]
+    names = [name for name in names if name in CASES or name in NETWORKS]
+    np.savez(path, **{name: jacobian_of(name) for name in names})
