@@ -80,7 +80,7 @@ class Passes:
             for view in range(self.views or 1):
                 adapter = self._adapter(view)
                 adapter.on_epoch_begin()
-                for batch in adapter.get_numpy_iterator():
+                for batch in self._batches(adapter):
                     x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)
                     yield keras.tree.map_structure(np.asarray, x), y
                 adapter.on_epoch_end()
@@ -88,6 +88,13 @@ class Passes:
             # A pass is no epoch of the student's.
             if before is not None and hasattr(self._data, "set_epoch"):
                 self._data.set_epoch(before)
+
+    def _batches(self, adapter):
+        try:
+            return adapter.get_numpy_iterator()
+        except ModuleNotFoundError:
+            # Keras 3.12 looks for a part of grain where later releases do not have it.
+            return self._data
 
     def _adapter(self, view: int):
         data = self._data

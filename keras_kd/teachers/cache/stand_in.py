@@ -36,7 +36,7 @@ def stand_in(spec: Spec, name: str) -> keras.Model:
         spec.inputs,
         lambda leaf: keras.Input(tuple(leaf["shape"]), dtype=leaf["dtype"]),
     )
-    first = keras.tree.flatten(inputs)[0]
+    leaves = keras.tree.flatten(inputs)
     tree: dict[str, Any] = {}
     for path, shape in spec.taps.items():
         *outer, last = path.split("/")
@@ -44,8 +44,9 @@ def stand_in(spec: Spec, name: str) -> keras.Model:
         for part in outer:
             node = node.setdefault(part, {})
         node[last] = shape
-    # The outputs must come after the tapped layers, or Keras leaves those out.
-    tensors = [first, *_layers(tree, first)]
+    # The outputs must come after all inputs and tapped layers, or Keras refuses the
+    # first and leaves out the others.
+    tensors = [*leaves, *_layers(tree, leaves[0])]
     outputs = from_json(
         spec.outputs, lambda position: _Given(spec.logits[position])(tensors)
     )
