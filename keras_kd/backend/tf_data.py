@@ -52,7 +52,9 @@ def join(dataset, teacher, training):
             look_up,
             [checkpoint, *leaves, *labels],
             [tf.float32] * len(shapes),
-            stateful=False,
+            # Or batches would be looked up side by side, in no order: the first ones'
+            # labels are compared as they come.
+            stateful=True,
         )
         for tensor, shape in zip(found, shapes, strict=True):
             tensor.set_shape((leaves[0].shape[0], *shape))
