@@ -22,7 +22,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from keras_kd import datasets, experiments
+from keras_kd import cli_studies, datasets, experiments
 from keras_kd.cli_cache import app as cache_app
 from keras_kd.complexity import compare_teachers
 from keras_kd.experiments.demo import DemoName, print_table
@@ -60,6 +60,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(cache_app, name="cache")
+for command in (cli_studies.recipes, cli_studies.run, cli_studies.report):
+    app.command()(command)
 console = Console()
 
 DatasetName = Literal[
@@ -70,6 +72,7 @@ DatasetName = Literal[
     "cifar100",
     "tiny_imagenet",
     "binary_cifar100",
+    "binary_fashion_mnist",
     "fashion_overlay",
 ]
 
@@ -190,7 +193,7 @@ def train_teacher(
 def distill(
     out: Out,
     mode: Annotated[
-        experiments.Method,
+        experiments.Mode,
         typer.Option(
             help="none: labels alone; offline: the teacher's last checkpoint; online: "
             "successive checkpoints; together: teacher and student in one run."

@@ -29,7 +29,7 @@ COLOURS = {
 LABELS = {"none": "no teacher", "teacher": "teacher"}
 
 # Greys of even steps, each with a line style and a marker of its own.
-_LINES = (
+LINES = (
     ("#000000", "-", "o"),
     ("#666666", "--", "s"),
     ("#000000", ":", "^"),
@@ -123,7 +123,7 @@ def plot_complexity(values: Mapping[str, Sequence[float]], epochs=None, ax=None)
     ax = _axes(ax)
     x = np.arange(1, lengths.pop() + 1) if epochs is None else np.asarray(epochs)
     for (name, line), (colour, style, marker) in zip(
-        values.items(), itertools.cycle(_LINES), strict=False
+        values.items(), itertools.cycle(LINES), strict=False
     ):
         ax.plot(
             x,
@@ -201,7 +201,7 @@ def plot_margins(margins: Mapping[str, Sequence[float]], ax=None):
         )
     ax = _axes(ax)
     for (name, values), (colour, style, _) in zip(
-        margins.items(), itertools.cycle(_LINES), strict=False
+        margins.items(), itertools.cycle(LINES), strict=False
     ):
         ax.ecdf(np.asarray(values, float), color=colour, linestyle=style, label=name)
     # To the left of it what is misclassified.

@@ -18,6 +18,7 @@ WeightAverage = _backend.WeightAverage
 compile_capture = _backend.compile_capture
 compile_forward = _backend.compile_forward
 compile_gradients = _backend.compile_gradients
+enable_op_determinism = _backend.enable_op_determinism
 full_precision = _backend.full_precision
 local_devices = _backend.local_devices
 per_example_gradients = _backend.per_example_gradients
@@ -33,6 +34,7 @@ __all__ = [
     "compile_capture",
     "compile_forward",
     "compile_gradients",
+    "enable_op_determinism",
     "full_precision",
     "local_devices",
     "per_example_gradients",

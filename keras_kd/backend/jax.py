@@ -18,6 +18,10 @@ import numpy as np
 SLOW_MAX_POOLING_GRADIENT = True
 
 
+def enable_op_determinism() -> None:
+    """Nothing to do on CPU and TPU; a GPU needs a flag of XLA before JAX starts."""
+
+
 def replica_count() -> int:
     """The number of replicas whose losses and gradients are summed."""
     return 1

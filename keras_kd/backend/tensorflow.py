@@ -10,6 +10,11 @@ import tensorflow as tf
 SLOW_MAX_POOLING_GRADIENT = False
 
 
+def enable_op_determinism() -> None:
+    """Makes every operation of this process give the same bits each time."""
+    tf.config.experimental.enable_op_determinism()
+
+
 def replica_count() -> int:
     """The number of replicas whose losses and gradients are summed."""
     return tf.distribute.get_strategy().num_replicas_in_sync

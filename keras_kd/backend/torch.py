@@ -11,6 +11,12 @@ import torch
 SLOW_MAX_POOLING_GRADIENT = False
 
 
+def enable_op_determinism() -> None:
+    """Makes every operation of this process give the same bits each time."""
+    # Those that cannot, on a GPU, warn.
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
 def replica_count() -> int:
     """The number of replicas whose losses and gradients are summed."""
     return 1

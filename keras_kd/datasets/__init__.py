@@ -2,6 +2,7 @@
 
 from keras_kd.datasets.batches import Batches
 from keras_kd.datasets.dataset import Dataset
+from keras_kd.datasets.label_noise import wrong_labels
 from keras_kd.datasets.loading import load
 
-__all__ = ["Batches", "Dataset", "load"]
+__all__ = ["Batches", "Dataset", "load", "wrong_labels"]

@@ -23,6 +23,7 @@ _CLASSES = {
     "digits": 10,
     "mnist": 10,
     "fashion_mnist": 10,
+    "binary_fashion_mnist": 2,
     "fashion_overlay": 55,
     "cifar10": 10,
     "cifar100": 100,
@@ -45,6 +46,7 @@ def load(
     | `digits` | 8x8x1 | 10 | this package: scikit-learn's, 1,297 and 500 |
     | `mnist` | 28x28x1 | 10 | Keras's cache, TFDS |
     | `fashion_mnist` | 28x28x1 | 10 | Keras's cache, Debian's package, TFDS |
+    | `binary_fashion_mnist` | 28x28x1 | 2 | `fashion_mnist` |
     | `fashion_overlay` | 36x36x1 | 55 | made from `fashion_mnist` |
     | `cifar10` | 32x32x3 | 10 | Keras's cache, TFDS |
     | `cifar100` | 32x32x3 | 100 | Keras's cache, TFDS |
@@ -60,12 +62,13 @@ def load(
     offsets as in MultiMNIST, and its class one of the 55 unordered pairs of their
     classes; training images are made of training images, test images of test images;
     `n_train=60000` and `n_test=10000` unless given. In `binary_cifar100` the class is 0
-    for the labels 0 to 49 of CIFAR-100 and 1 for the others.
+    for the labels 0 to 49 of CIFAR-100 and 1 for the others, in `binary_fashion_mnist`
+    for those 0 to 4 of Fashion-MNIST and 1 for the others.
 
     Args:
         name: see above.
-        folder: where the files lie: IDX files (`mnist`, `fashion_mnist`,
-            `fashion_overlay`), the unpacked "python version" (CIFAR), the unpacked
+        folder: where the files lie: IDX files (`mnist`, and all of
+            `fashion_mnist`), the unpacked "python version" (CIFAR), the unpacked
             `tiny-imagenet-200`, or else the `data_dir` of TFDS.
         n_train: how many training images, chosen at random, as many of each class as
             can be; by default all.
@@ -132,6 +135,9 @@ def _read(name: str, folder: Path | None) -> Raw:
         case "binary_cifar100":
             raw = _read("cifar100", folder)
             return raw._replace(y_train=raw.y_train >= 50, y_test=raw.y_test >= 50)
+        case "binary_fashion_mnist":
+            raw = _read("fashion_mnist", folder)
+            return raw._replace(y_train=raw.y_train >= 5, y_test=raw.y_test >= 5)
     found = find_tiny_imagenet(folder)
     if found is None:
         raise FileNotFoundError(

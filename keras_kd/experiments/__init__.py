@@ -1,10 +1,15 @@
-"""Whole runs: training a teacher, distilling a student, the demo."""
+"""Whole runs: a teacher, a student, the demo, and studies of many students."""
 
 from keras_kd.experiments.demo import demo
+from keras_kd.experiments.methods import METHODS, Method
 from keras_kd.experiments.networks import NETWORKS, Network, build
+from keras_kd.experiments.recipe import Architecture, Cell, Data, Recipe
+from keras_kd.experiments.recipes import RECIPES
+from keras_kd.experiments.report import Report
+from keras_kd.experiments.runner import run
 from keras_kd.experiments.training import (
-    METHODS,
-    Method,
+    MODES,
+    Mode,
     cache_supervision,
     distill,
     evaluate,
@@ -13,13 +18,22 @@ from keras_kd.experiments.training import (
 
 __all__ = [
     "METHODS",
+    "MODES",
     "NETWORKS",
+    "RECIPES",
+    "Architecture",
+    "Cell",
+    "Data",
     "Method",
+    "Mode",
     "Network",
+    "Recipe",
+    "Report",
     "build",
     "cache_supervision",
     "demo",
     "distill",
     "evaluate",
+    "run",
     "train_teacher",
 ]

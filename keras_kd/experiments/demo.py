@@ -15,7 +15,7 @@ from rich.table import Table
 from keras_kd import datasets
 from keras_kd.experiments.networks import build
 from keras_kd.experiments.training import (
-    Method,
+    Mode,
     Run,
     cache_supervision,
     distill,
@@ -24,7 +24,7 @@ from keras_kd.experiments.training import (
 from keras_kd.plots import plot_runs
 from keras_kd.teachers import TeacherTrajectory
 
-METHODS: tuple[Method, ...] = ("none", "offline", "online")
+MODES: tuple[Mode, ...] = ("none", "offline", "online")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +72,7 @@ def demo(
         progress: makes a callback from a label, the seed and the number of epochs.
 
     Returns:
-        The runs of the teacher and of each method, a list over seeds each.
+        The runs of the teacher and of each mode, a list over seeds each.
     """
     if dataset not in SETTINGS:
         raise ValueError(
@@ -92,7 +92,7 @@ def demo(
         "batch_size": setting.batch_size,
         "learning_rate": setting.learning_rate,
     }
-    runs: dict[str, list[Run]] = {method: [] for method in ("teacher", *METHODS)}
+    runs: dict[str, list[Run]] = {mode: [] for mode in ("teacher", *MODES)}
     for seed in range(seeds):
 
         def watch(label, seed=seed):
@@ -116,21 +116,21 @@ def demo(
         # Of the teacher of an earlier demo.
         shutil.rmtree(cache_folder, ignore_errors=True)
         cache = cache_supervision(trajectory, data, cache_folder, progress=False)
-        for method in METHODS:
+        for mode in MODES:
             student = build(
                 setting.student, shape, classes, seed=seed, width=setting.student_width
             )
-            runs[method].append(
+            runs[mode].append(
                 distill(
-                    method,
+                    mode,
                     student,
                     data,
                     trajectory=trajectory,
-                    cache=None if method == "none" else cache,
+                    cache=None if mode == "none" else cache,
                     temperature=setting.temperature,
                     hold=setting.hold,
                     seed=seed,
-                    callbacks=watch(method),
+                    callbacks=watch(mode),
                     **common,
                 )
             )
@@ -173,15 +173,13 @@ def print_table(runs: dict[str, list[Run]], console: Console) -> None:
     for column in ("accuracy", "fidelity", "seconds a run"):
         table.add_column(column, justify="right")
     names = {"teacher": "teacher", "none": "student, no teacher"}
-    for method, of_method in runs.items():
-        name = names.get(
-            method, method if method == "teacher" else f"student, {method}"
-        )
-        fidelity = [r.fidelity for r in of_method if r.fidelity is not None]
+    for mode, of_mode in runs.items():
+        name = names.get(mode, mode if mode == "teacher" else f"student, {mode}")
+        fidelity = [r.fidelity for r in of_mode if r.fidelity is not None]
         table.add_row(
             name,
-            mean_and_error([r.accuracy for r in of_method]),
-            "" if method == "teacher" else mean_and_error(fidelity),
-            f"{statistics.fmean(r.seconds for r in of_method):.0f}",
+            mean_and_error([r.accuracy for r in of_mode]),
+            "" if mode == "teacher" else mean_and_error(fidelity),
+            f"{statistics.fmean(r.seconds for r in of_mode):.0f}",
         )
     console.print(table)

@@ -1,4 +1,4 @@
-"""One run: a teacher that is recorded, or a student by one of the methods."""
+"""One run: a teacher that is recorded, or a student by one of the modes."""
 
 import dataclasses
 import time
@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_kd.datasets import Batches, Dataset
 from keras_kd.distiller import Distiller
+from keras_kd.experiments.snapshot import Snapshot
 from keras_kd.losses import SoftTargets
 from keras_kd.metrics import top1_agreement
 from keras_kd.teachers import (
@@ -19,8 +20,8 @@ from keras_kd.teachers import (
     TrajectoryRecorder,
 )
 
-Method = Literal["none", "offline", "online", "together"]
-METHODS: tuple[Method, ...] = get_args(Method)
+Mode = Literal["none", "offline", "online", "together"]
+MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Run:
     """What came of one run.
 
     Attributes:
-        method: `"teacher"` or one of `METHODS`.
+        mode: `"teacher"` or one of `MODES`.
         accuracy: top-1 accuracy on the test images, in [0, 1].
         fidelity: top-1 agreement with the final teacher on the test images, in
             [0, 1]; `None` without a teacher.
@@ -36,7 +37,7 @@ class Run:
         history: the epoch logs, a list per key.
     """
 
-    method: str
+    mode: str
     accuracy: float
     fidelity: float | None
     seconds: float
@@ -108,7 +109,7 @@ def cache_supervision(
 
 
 def distill(
-    method: Method,
+    mode: Mode,
     student: keras.Model,
     dataset: Dataset,
     *,
@@ -124,10 +125,10 @@ def distill(
     seed: int = 0,
     callbacks: list[keras.callbacks.Callback] | None = None,
 ) -> Run:
-    """Trains `student` by one of `METHODS`.
+    """Trains `student` by one of `MODES`.
 
     Args:
-        method: `"none"` learns from the labels alone; `"offline"` from the last
+        mode: `"none"` learns from the labels alone; `"offline"` from the last
             checkpoint; `"online"` from progressively later ones; `"together"` from a
             teacher that trains in the same run.
         student: a fresh model.
@@ -144,36 +145,34 @@ def distill(
         seed: of the order of the images.
         callbacks: further Keras callbacks.
     """
-    if method not in METHODS:
-        raise ValueError(
-            f"`method` must be one of {list(METHODS)}. Received: method={method}"
-        )
+    if mode not in MODES:
+        raise ValueError(f"`mode` must be one of {list(MODES)}. Received: mode={mode}")
     callbacks = list(callbacks or [])
-    if method == "together":
+    if mode == "together":
         if teacher is None:
-            raise ValueError("`method='together'` needs a teacher to train.")
+            raise ValueError("`mode='together'` needs a teacher to train.")
         final = teacher
     elif trajectory is not None:
         final = trajectory.load(-1)
-    elif method == "none":
+    elif mode == "none":
         final = None
     else:
-        raise ValueError(f"`method={method!r}` needs a trajectory.")
+        raise ValueError(f"`mode={mode!r}` needs a trajectory.")
     if cache is not None and trajectory is not None:
         cache.check_teacher(trajectory)
     model = student
-    if method != "none":
+    if mode != "none":
         model = Distiller(
             final if cache is None else cache,
             student,
             SoftTargets(temperature),
             alpha=alpha,
-            train_teacher=method == "together",
+            train_teacher=mode == "together",
         )
-    if method == "online":
+    if mode == "online":
         callbacks.append(OnlineTeacher(cache or trajectory, hold=hold))
     return _train(
-        method,
+        mode,
         model,
         student,
         final,
@@ -187,7 +186,7 @@ def distill(
 
 
 def _train(
-    method,
+    mode,
     model,
     student,
     teacher,
@@ -201,30 +200,69 @@ def _train(
     batches = Batches(
         dataset.x_train, dataset.y_train, batch_size=batch_size, seed=seed
     )
+    history, seconds = fit(
+        model,
+        batches,
+        (dataset.x_test, dataset.y_test),
+        epochs=epochs,
+        learning_rate=learning_rate,
+        callbacks=callbacks,
+    )
+    accuracy, fidelity = evaluate(student, dataset, teacher)
+    return Run(mode, accuracy, fidelity, seconds, history)
+
+
+def fit(
+    model: keras.Model,
+    batches: Batches,
+    validation: tuple[np.ndarray, np.ndarray] | None,
+    *,
+    epochs: int,
+    learning_rate: float,
+    loss: keras.losses.Loss | None = None,
+    callbacks: list[keras.callbacks.Callback] | None = None,
+    snapshot: Snapshot | None = None,
+) -> tuple[dict[str, list[float]], float]:
+    """Compiles and trains a model as all studies do.
+
+    Args:
+        model: a student, a teacher, or a `Distiller`.
+        batches: the training examples, in an order of their own.
+        validation: images and labels to look at after each epoch.
+        epochs: passes over the batches, in all.
+        learning_rate: the highest of the schedule.
+        loss: of the labels; `None` for cross-entropy.
+        callbacks: further ones.
+        snapshot: goes on from there, and writes there after each epoch.
+
+    Returns:
+        The epoch logs, a list per key, and the seconds that training took.
+    """
     model.compile(
         optimizer=optimizer(learning_rate, epochs * len(batches)),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        loss=loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
     )
+    callbacks = [batches.epoch_callback(), *(callbacks or [])]
+    begin = 0
+    if snapshot is not None:
+        begin = snapshot.restore(model)
+        callbacks.append(snapshot)
     start = time.perf_counter()
     history = model.fit(
         batches,
+        initial_epoch=begin,
         epochs=epochs,
-        validation_data=(dataset.x_test, dataset.y_test),
+        validation_data=validation,
         validation_batch_size=512,
         shuffle=False,  # the batches have an order of their own
-        callbacks=[batches.epoch_callback(), *callbacks],
+        callbacks=callbacks,
         verbose=0,
     ).history
+    if snapshot is not None:
+        return snapshot.history, snapshot.seconds
     seconds = time.perf_counter() - start
-    accuracy, fidelity = evaluate(student, dataset, teacher)
-    return Run(
-        method,
-        accuracy,
-        fidelity,
-        seconds,
-        {key: [float(v) for v in values] for key, values in history.items()},
-    )
+    return {k: [float(v) for v in values] for k, values in history.items()}, seconds
 
 
 def evaluate(

@@ -45,7 +45,7 @@ def test_teacher_is_recorded(teacher):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("mode", experiments.METHODS)
+@pytest.mark.parametrize("mode", experiments.MODES)
 def test_distill_and_evaluate(mode, teacher, tmp_path):
     args = ["--mode", mode, *SMALL, *LENET]
     if mode in ("offline", "online"):

@@ -1,0 +1,43 @@
+"""Gives some examples wrong labels."""
+
+import numpy as np
+
+
+def wrong_labels(labels, share: float, seed: int = 0) -> np.ndarray:
+    """Symmetric label noise: a share of the labels becomes another class, at random.
+
+    Args:
+        labels: `(n,)` integers.
+        share: in [0, 1]: how many become wrong, exactly `round(share * n)`; every
+            other class that occurs in `labels` is as likely.
+        seed: decides which, and what they become.
+
+    Returns:
+        `(n,)`, a new array of the same dtype.
+
+    Raises:
+        ValueError: `share` is not in [0, 1], or there is one class alone.
+
+    Source: symmetric noise as in Zhang et al., "Understanding deep learning requires
+    rethinking generalization", ICLR 2017, with a share that is exact.
+
+    Example:
+
+    >>> labels = np.repeat(np.arange(10), 100)
+    >>> int(np.sum(wrong_labels(labels, 0.2) != labels))
+    200
+    """
+    labels = np.asarray(labels)
+    if not 0 <= share <= 1:
+        raise ValueError(f"`share` must be in [0, 1]. Received: share={share}")
+    classes, places = np.unique(labels, return_inverse=True)
+    if len(classes) < 2:
+        raise ValueError(
+            f"`labels` must be of two classes at least. Received: {classes}"
+        )
+    generator = np.random.default_rng(seed)
+    chosen = generator.permutation(len(labels))[: round(share * len(labels))]
+    shift = generator.integers(1, len(classes), len(chosen))
+    result = labels.copy()
+    result[chosen] = classes[(places[chosen] + shift) % len(classes)]
+    return result

@@ -1,0 +1,198 @@
+"""The figures of studies, each drawn where a study has what it takes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from keras_kd.experiments.results import grouped, mean_and_standard_error
+from keras_kd.plots import LINES, plot_complexity
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Records = list[dict[str, Any]]
+_PREFIX = "complexity_"
+
+
+def complexity(records: Records) -> Figure | None:
+    """Adjusted supervision complexity under the student's NTK over training."""
+    watched = [r for r in records if any(k.startswith(_PREFIX) for k in r["history"])]
+    if not watched:
+        return None
+    figure, axes = _panels(len(watched))
+    for record, ax in zip(watched, axes, strict=False):
+        values = {
+            key.removeprefix(_PREFIX): [float("nan") if v is None else v for v in line]
+            for key, line in record["history"].items()
+            if key.startswith(_PREFIX)
+        }
+        plot_complexity(values, ax=ax)
+        ax.set_title(f"{record['method'].replace('_', ' ')}, {_temperature(record)}")
+    return figure
+
+
+def spacing(records: Records) -> Figure | None:
+    """Test accuracy against the epochs from one recorded checkpoint to the next."""
+    if len({r["spacing"] for r in records}) < 2:
+        return None
+    figure, (ax,) = _panels(1)
+    lines = itertools.cycle(LINES)
+    for key, group in grouped(
+        records, lambda r: (r["method"], r["temperature"])
+    ).items():
+        by_spacing = grouped(group, lambda r: r["spacing"])
+        label = _label(*key)
+        colour, style, marker = next(lines)
+        if len(by_spacing) > 1:
+            _errorbars(ax, by_spacing, label, colour, style, marker)
+        else:
+            mean, _ = mean_and_standard_error(_accuracies(group))
+            ax.axhline(mean, color=colour, linestyle=style, label=label)
+    ax.set_xscale("log")
+    values = sorted({r["spacing"] for r in records})
+    ax.set_xticks(values, [str(v) for v in values], minor=False)
+    ax.set_xticks([], minor=True)
+    ax.set(xlabel="epochs between checkpoints", ylabel="test accuracy (%)")
+    ax.legend(frameon=False)
+    return figure
+
+
+def gain(records: Records) -> Figure | None:
+    """Gain of online over offline against what a study varies."""
+    axis = _varied(records)
+    if axis is None:
+        return None
+    key, label = axis
+    figure, (ax,) = _panels(1)
+    lines = itertools.cycle(LINES)
+    offline = {
+        (r[key], r["seed"], r["temperature"]): r["test_accuracy"]
+        for r in records
+        if r["method"] == "offline"
+    }
+    for (method, temperature), group in grouped(
+        (r for r in records if r["method"].startswith("online") and r["spacing"] == 1),
+        lambda r: (r["method"], r["temperature"]),
+    ).items():
+        points: dict[Any, list[float]] = {}
+        for r in group:
+            base = offline.get((r[key], r["seed"], r["temperature"]))
+            if base is not None:
+                points.setdefault(r[key], []).append(r["test_accuracy"] - base)
+        if points:
+            _line(ax, points, _label(method, temperature), *next(lines))
+    if not ax.lines:
+        return None
+    ax.axhline(0, color="#999999", linewidth=0.8)
+    ax.set(xlabel=label, ylabel="online minus offline, same seed (points)")
+    if key != "label_noise":
+        ax.set_xscale("log")
+        values = sorted({r[key] for r in records})
+        ax.set_xticks(values, [f"{v:,}" for v in values])
+        ax.set_xticks([], minor=True)
+    ax.legend(frameon=False)
+    return figure
+
+
+def agreement(records: Records) -> Figure | None:
+    """Fidelity and NTK similarity against test accuracy, a point for each student."""
+    columns = {
+        "fidelity": "fidelity: agreement with the final teacher (%)",
+        "ntk_similarity": "similarity to the teacher's NTK",
+    }
+    of_teacher = [r for r in records if all(r[c] is not None for c in columns)]
+    if len(of_teacher) < 3:
+        return None
+    figure, axes = _panels(2)
+    for ax, (column, label) in zip(axes, columns.items(), strict=True):
+        lines = itertools.cycle(LINES)
+        for method, group in grouped(of_teacher, lambda r: r["method"]).items():
+            colour, _, marker = next(lines)
+            scale = 100 if column == "fidelity" else 1
+            ax.plot(
+                [scale * r[column] for r in group],
+                _accuracies(group),
+                linestyle="",
+                marker=marker,
+                color=colour,
+                fillstyle="none" if colour != "#000000" else "full",
+                label=method.replace("_", " "),
+            )
+        ax.set(xlabel=label, ylabel="test accuracy (%)")
+    axes[-1].legend(frameon=False, fontsize="small")
+    return figure
+
+
+FIGURES: dict[str, Callable[[Records], Figure | None]] = {
+    "complexity": complexity,
+    "spacing": spacing,
+    "gain": gain,
+    "agreement": agreement,
+}
+
+
+def _varied(records: Records) -> tuple[str, str] | None:
+    for key, label in (
+        ("parameters", "parameters of the student"),
+        ("n_train", "training images"),
+        ("label_noise", "share of wrong labels"),
+    ):
+        if len({r[key] for r in records}) > 2:
+            return key, label
+    return None
+
+
+def _accuracies(group: Iterable[dict[str, Any]]) -> list[float]:
+    return [100 * r["test_accuracy"] for r in group]
+
+
+def _errorbars(ax, by_value, label, colour, style, marker) -> None:
+    points = {value: _accuracies(group) for value, group in by_value.items()}
+    _draw(ax, points, label, colour, style, marker)
+
+
+def _line(ax: Axes, points, label, colour, style, marker) -> None:
+    scaled = {value: [100 * v for v in of] for value, of in points.items()}
+    _draw(ax, scaled, label, colour, style, marker)
+
+
+def _draw(ax: Axes, points, label, colour, style, marker) -> None:
+    values = sorted(points)
+    pairs = [mean_and_standard_error(points[value]) for value in values]
+    ax.errorbar(
+        values,
+        [mean for mean, _ in pairs],
+        [error or 0 for _, error in pairs],
+        label=label,
+        color=colour,
+        linestyle=style,
+        marker=marker,
+        markersize=5,
+        capsize=3,
+    )
+
+
+def _label(method: str, temperature: float | None) -> str:
+    name = method.replace("_", " ")
+    return name if temperature is None else f"{name}, T = {temperature:g}"
+
+
+def _temperature(record: dict[str, Any]) -> str:
+    return f"T = {record['temperature']:g}"
+
+
+def _panels(n: int) -> tuple[Figure, list[Axes]]:
+    from matplotlib.figure import Figure
+
+    columns = min(n, 2)
+    rows = -(-n // columns)
+    figure = Figure(figsize=(5.4 * columns + 0.6, 4.2 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for ax in axes:
+        ax.grid(alpha=0.3)
+    for ax in axes[n:]:
+        ax.remove()
+    return figure, axes[:n]

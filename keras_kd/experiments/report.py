@@ -1,0 +1,191 @@
+"""The report of a study: its table and its figures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from keras_kd.experiments import figures, results
+from keras_kd.experiments.methods import METHODS
+from keras_kd.experiments.results import grouped, mean_and_standard_error
+
+_NAMES = {"none": "no distillation", "teacher": "*teacher*"}
+Rows = list[tuple[str, list[str]]]
+
+
+class Report:
+    """What came of one study.
+
+    Args:
+        folder: of `keras_kd.experiments.run`.
+
+    Raises:
+        FileNotFoundError: there are no results.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        records = results.read(self.folder / results.RESULTS)
+        if not records:
+            raise FileNotFoundError(
+                f"No results in '{self.folder}': `keras-kd run` writes them there."
+            )
+        self.name = records[0]["recipe"]
+        self.teachers = [r for r in records if r["method"] == "teacher"]
+        students = [r for r in records if r["method"] != "teacher"]
+        rates = sorted({r["learning_rate"] for r in students if r["seed"] == 0})
+        self.students = results.chosen(students, rates)
+        """Records at the chosen learning rates."""
+        self.unfinished = len({r["setting"] for r in students}) - len(
+            {r["setting"] for r in self.students}
+        )
+        self.seeds = len({r["seed"] for r in records})
+        self.seconds = sum(r["seconds"] for r in records)
+        self.versions = records[-1]["versions"]
+
+    def tables(self) -> list[tuple[str, list[str], Rows]]:
+        """For each data set and student: title, columns, and the rows."""
+        return [
+            (
+                f"{data}, {student}",
+                ["method", "T", "rate", "test accuracy", "fidelity", "NTK similarity"],
+                self._rows(data, records),
+            )
+            for (data, student), records in grouped(
+                self.students, lambda r: (r["data"], r["student"])
+            ).items()
+        ]
+
+    def _rows(self, data: str, records: list[dict[str, Any]]) -> Rows:
+        rows: Rows = []
+        of_data = [t for t in self.teachers if t["data"] == data]
+        if of_data:
+            accuracy = _percent([t["test_accuracy"] for t in of_data])
+            rate = f"{of_data[0]['learning_rate']:g}"
+            name = f"*teacher*, {of_data[0]['student']}"
+            rows.append((name, ["", rate, accuracy, "", ""]))
+        settings = grouped(records, lambda r: r["setting"])
+        best = max(
+            mean_and_standard_error([r["test_accuracy"] for r in group])[0]
+            for group in settings.values()
+        )
+        for group in settings.values():
+            first = group[0]
+            accuracies = [r["test_accuracy"] for r in group]
+            text = _percent(accuracies)
+            if mean_and_standard_error(accuracies)[0] == best:
+                text = f"**{text}**"
+            if len(group) < self.seeds:
+                text += f" ({len(group)} of {self.seeds} seeds)"
+            temperature = first["temperature"]
+            name = _NAMES.get(first["method"], first["method"].replace("_", " "))
+            if first["spacing"] != 1:
+                name += f", every {first['spacing']} epochs"
+            rows.append(
+                (
+                    name,
+                    [
+                        "" if temperature is None else f"{temperature:g}",
+                        f"{first['learning_rate']:g}",
+                        text,
+                        _percent([r["fidelity"] for r in group]),
+                        _plain([r["ntk_similarity"] for r in group]),
+                    ],
+                )
+            )
+        return rows
+
+    def markdown(self, images: Sequence[Path] = ()) -> str:
+        """The whole report; `images` are linked by their file names."""
+        versions = self.versions
+        backend = versions["backend"]
+        lines = [
+            f"# {self.name}",
+            "",
+            f"`keras-kd run {self.name} --seeds {self.seeds}`",
+            "",
+            "Percent, mean ± standard error over the seeds, of the test images; the "
+            "best mean in bold. Learning rates were chosen on validation images with "
+            "the first seed.",
+            "",
+        ]
+        for title, columns, rows in self.tables():
+            lines += [f"## {title}", "", "| " + " | ".join(columns) + " |"]
+            lines.append("|---|" + "---:|" * (len(columns) - 1))
+            lines += ["| " + " | ".join([name, *cells]) + " |" for name, cells in rows]
+            lines.append("")
+        lines += ["Methods:", ""]
+        for name in dict.fromkeys(r["method"] for r in self.students):
+            shown = _NAMES.get(name, name.replace("_", " "))
+            lines.append(f"- {shown}: {METHODS[name].about}")
+        lines.append("")
+        if self.unfinished:
+            lines += [
+                f"Settings not finished with the first seed: {self.unfinished}",
+                "",
+            ]
+        for image in images:
+            lines += [f"![{image.stem.replace('_', ' ')}]({image.name})", ""]
+        lines.append(
+            f"{self.seconds / 3600:.1f} hours of training on {versions['cores']} "
+            f"{versions['machine']} core(s); keras_kd {versions['keras_kd']}"
+            + (f" ({versions['commit'][:9]})" if versions["commit"] else "")
+            + f", Keras {versions['keras']}, {backend} {versions[backend]}, Python "
+            f"{versions['python']}."
+        )
+        return "\n".join(lines) + "\n"
+
+    def terminal(self) -> list[Table]:
+        """The tables for a terminal."""
+        tables = []
+        for title, columns, rows in self.tables():
+            table = Table(title=f"{self.name}: {title}")
+            for i, column in enumerate(columns):
+                table.add_column(column, justify="right" if i else "left")
+            for name, cells in rows:
+                shown = [_rich(name), *map(_rich, cells)]
+                table.add_row(*shown)
+            tables.append(table)
+        return tables
+
+    def write(self, folder: str | Path) -> list[Path]:
+        """Writes the report as Markdown, and the figures that the study has.
+
+        Args:
+            folder: where; the Markdown file has the study's name.
+
+        Returns:
+            The files, the Markdown first.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        images = []
+        for name, draw in figures.FIGURES.items():
+            figure = draw(self.students)
+            if figure is not None:
+                image = folder / f"{self.name}-{name}.png"
+                figure.savefig(image, dpi=150)
+                images.append(image)
+        text = folder / f"{self.name}.md"
+        text.write_text(self.markdown(images))
+        return [text, *images]
+
+
+def _percent(values: list[float | None]) -> str:
+    return _plain([None if v is None else 100 * v for v in values], 1)
+
+
+def _plain(values: list[float | None], digits: int = 3) -> str:
+    known = [v for v in values if v is not None]
+    if not known:
+        return ""
+    mean, error = mean_and_standard_error(known)
+    text = f"{mean:.{digits}f}"
+    return text if error is None else f"{text} ± {error:.{digits}f}"
+
+
+def _rich(text: str) -> str:
+    if text.startswith("**"):
+        return "[bold]" + text.replace("**", "", 1).replace("**", "[/bold]", 1)
+    return text.replace("*", "")

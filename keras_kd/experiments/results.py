@@ -1,0 +1,113 @@
+"""Results: a JSON line for each finished cell of a study."""
+
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+RESULTS = "results.jsonl"
+
+
+def append(file: Path, record: dict[str, Any]) -> None:
+    """Adds a line, on disk when this returns.
+
+    What a crash left of a line is written over.
+    """
+    line = json.dumps(_finite(record), allow_nan=False) + "\n"
+    with file.open("a+b") as lines:
+        lines.seek(0)
+        lines.truncate(lines.read().rfind(b"\n") + 1)
+        lines.write(line.encode())
+        lines.flush()
+        os.fsync(lines.fileno())
+
+
+def read(file: str | Path) -> list[dict[str, Any]]:
+    """The finished cells, in the order in which they ended.
+
+    Raises:
+        ValueError: a line is no JSON, and not for want of its end.
+    """
+    file = Path(file)
+    if not file.exists():
+        return []
+    text = file.read_text()
+    records = []
+    # A line without its end is that of a cell that had not finished.
+    for number, line in enumerate(text[: text.rfind("\n") + 1].splitlines(), 1):
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"Line {number} of {file} must be JSON. Received: {line[:60]!r}"
+            ) from error
+    return records
+
+
+def chosen_rate(records: Iterable[dict[str, Any]], setting: str, rates) -> float | None:
+    """The learning rate with which a setting did best on the validation images.
+
+    Args:
+        records: of finished cells.
+        setting: as `Cell.setting`.
+        rates: to choose from.
+
+    Returns:
+        The rate; `None` where the first seed has not finished with all of them.
+    """
+    if len(rates) == 1:
+        return rates[0]
+    scores = {
+        r["learning_rate"]: r["validation_accuracy"]
+        for r in records
+        if r["setting"] == setting and r["seed"] == 0
+    }
+    if not set(rates) <= set(scores):
+        return None
+    # Of equals the lowest, which is the safest.
+    return min(rates, key=lambda rate: (-scores[rate], rate))
+
+
+def chosen(records: list[dict[str, Any]], rates) -> list[dict[str, Any]]:
+    """The cells at the learning rates that were chosen; tables are made of these."""
+    by_setting = {
+        s: chosen_rate(records, s, rates) for s in {r["setting"] for r in records}
+    }
+    return [r for r in records if r["learning_rate"] == by_setting[r["setting"]]]
+
+
+def grouped(
+    records: Iterable[dict[str, Any]], key: Callable[[dict[str, Any]], Any]
+) -> dict[Any, list[dict[str, Any]]]:
+    """Records by `key`, in the order in which keys first occur."""
+    groups: dict[Any, list[dict[str, Any]]] = {}
+    for record in records:
+        groups.setdefault(key(record), []).append(record)
+    return groups
+
+
+def _finite(value: Any) -> Any:
+    # JSON has no NaN: what diverged is null.
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def mean_and_standard_error(values: list[float]) -> tuple[float, float | None]:
+    """Mean, and its standard error if there are two values or more."""
+    mean = math.fsum(values) / len(values)
+    if len(values) < 2:
+        return mean, None
+    variance = math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)
+    return mean, math.sqrt(variance / len(values))
+
+
+def of_setting(records: Iterable[dict[str, Any]], **values) -> Iterator[dict[str, Any]]:
+    """The records that have these values."""
+    return (r for r in records if all(r[k] == v for k, v in values.items()))

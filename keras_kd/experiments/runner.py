@@ -1,0 +1,294 @@
+"""Runs a recipe: each cell once, resumed where it stopped."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+from keras_kd.backend import enable_op_determinism
+from keras_kd.distiller import Distiller
+from keras_kd.experiments import results
+from keras_kd.experiments.images import Images
+from keras_kd.experiments.methods import METHODS
+from keras_kd.experiments.networks import build
+from keras_kd.experiments.provenance import provenance
+from keras_kd.experiments.recipe import Architecture, Cell, Data, Recipe
+from keras_kd.experiments.snapshot import Snapshot
+from keras_kd.experiments.teachers import PREDICT_BATCH, Teachers
+from keras_kd.experiments.training import fit
+from keras_kd.losses import LabelSmoothingCrossentropy, SoftTargets
+from keras_kd.ntk import empirical_ntk
+
+WEIGHTS = "student.weights.h5"
+
+
+class Watch(Protocol):
+    """Who is told how far a run is."""
+
+    def training(self, label: str, epochs: int) -> keras.callbacks.Callback:
+        """A training begins; the callback goes along."""
+
+    def finished(self, done: int, cells: int, record: dict[str, Any] | None) -> None:
+        """So many of the cells are done, the last with this record."""
+
+
+def run(
+    recipe: Recipe,
+    folder: str | Path,
+    *,
+    data_folder: str | Path | None = None,
+    watch: Watch | None = None,
+) -> list[dict[str, Any]]:
+    """Runs all cells of a recipe that `folder` does not have yet.
+
+    A run that was stopped, at whatever moment, goes on at the epoch where it was, and
+    gives the same numbers on the same machine: orders and augmentation are functions of
+    seed and epoch, operations are deterministic, and all else is in one file.
+
+    Args:
+        recipe: the study.
+        folder: for `results.jsonl`, teachers and weights: new, or one of an earlier run
+            of the same recipe, which may have had fewer seeds.
+        data_folder: where the data set's files are, if not in a usual place.
+        watch: is told of the progress.
+
+    Returns:
+        The records of all cells: `keras_kd.experiments.results` reads them again.
+
+    Raises:
+        ValueError: `folder` holds another recipe, and which field differs.
+        BlockingIOError: another process runs it there.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        _keep_identity(recipe, folder / "recipe.json")
+        enable_op_determinism()
+        file = folder / results.RESULTS
+        records = results.read(file)
+        if watch is not None:
+            watch.finished(_count(records), len(recipe), None)
+        for data in recipe.data:
+            images = Images.load(data, data_folder)
+            for seed in range(recipe.seeds):
+                place = folder / str(data) / f"seed-{seed}"
+                one = _Seed(recipe, data, images, seed, place, records, file, watch)
+                for student in recipe.students:
+                    one.run(student)
+    return records
+
+
+def _count(records) -> int:
+    return sum(r["method"] != "teacher" for r in records)
+
+
+class _Seed:
+    """All that shares the images, the seed and so the teacher."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Data,
+        images: Images,
+        seed: int,
+        folder: Path,
+        records: list[dict[str, Any]],
+        file: Path,
+        watch: Watch | None,
+    ):
+        self.recipe, self.data, self.images, self.seed = recipe, data, images, seed
+        self.folder, self.records, self.file, self.watch = folder, records, file, watch
+        self.teachers = Teachers(recipe, images, seed, folder, self.watched, self.keep)
+
+    def run(self, student: Architecture) -> None:
+        """Trains one architecture by every method."""
+        for setting in self.recipe.settings(self.data, student):
+            for rate in self._rates(setting):
+                cell = Cell(
+                    self.data,
+                    student,
+                    setting.method,
+                    setting.temperature,
+                    setting.spacing,
+                    rate,
+                    self.seed,
+                )
+                if not any(r["cell"] == str(cell) for r in self.records):
+                    self._run(cell)
+
+    def watched(self, label: str, epochs: int) -> list[keras.callbacks.Callback]:
+        """The callbacks of one training."""
+        if self.watch is None:
+            return []
+        return [self.watch.training(label, epochs)]
+
+    def keep(self, record: dict[str, Any]) -> None:
+        """Writes a result, for good."""
+        record = {"recipe": self.recipe.name, **record, "versions": provenance()}
+        results.append(self.file, record)
+        # As it will be read again.
+        self.records[:] = results.read(self.file)
+        if self.watch is not None:
+            self.watch.finished(_count(self.records), len(self.recipe), record)
+
+    def _rates(self, setting: Cell) -> tuple[float, ...]:
+        if self.seed == 0:
+            return self.recipe.learning_rates
+        rate = results.chosen_rate(
+            self.records, setting.setting, self.recipe.learning_rates
+        )
+        assert rate is not None  # The first seed has run.
+        return (rate,)
+
+    def _run(self, cell: Cell) -> None:
+        recipe, images, method = self.recipe, self.images, METHODS[cell.method]
+        folder = self._folder(cell)
+        folder.mkdir(parents=True, exist_ok=True)
+        keras.utils.clear_session()
+        supervision = self.teachers.supervision(cell, self._itself)
+        student = build(
+            cell.student.network,
+            images.shape,
+            images.classes,
+            seed=self.seed,
+            width=cell.student.width,
+        )
+        model = student
+        callbacks = []
+        if supervision.teacher is not None:
+            assert cell.temperature is not None
+            model = Distiller(
+                supervision.teacher,
+                student,
+                SoftTargets(cell.temperature),
+                train_teacher=method.supervision == "together",
+            )
+        if supervision.online is not None:
+            callbacks.append(supervision.online)
+            if recipe.complexity_images and self.seed == 0:
+                callbacks.append(self.teachers.complexity(cell, supervision))
+        loss = None
+        if method.label_smoothing:
+            loss = LabelSmoothingCrossentropy(method.label_smoothing)
+        snapshot = Snapshot(folder / "snapshot.npz")
+        history, seconds = fit(
+            model,
+            images.batches(recipe.batch_size, self.seed),
+            images.validation,
+            epochs=recipe.epochs,
+            learning_rate=cell.learning_rate,
+            loss=loss,
+            callbacks=[*callbacks, *self.watched(str(cell), recipe.epochs)],
+            snapshot=snapshot,
+        )
+        student.save_weights(folder / WEIGHTS)
+        record = {
+            "cell": str(cell),
+            "setting": cell.setting,
+            "data": str(cell.data),
+            "n_train": len(images.dataset.x_train),
+            "label_noise": cell.data.label_noise,
+            "student": str(cell.student),
+            "parameters": student.count_params(),
+            "method": cell.method,
+            "temperature": cell.temperature,
+            "spacing": cell.spacing,
+            "learning_rate": cell.learning_rate,
+            "seed": self.seed,
+            **self._measure(student, supervision),
+            "seconds": seconds,
+            "history": history,
+        }
+        self.keep(record)
+        snapshot.file.unlink(missing_ok=True)
+
+    def _measure(self, student: keras.Model, supervision) -> dict[str, float | None]:
+        dataset, n = self.images.dataset, self.recipe.ntk_images
+        measured: dict[str, float | None] = {}
+        outputs = _predict(student, dataset.x_test)
+        measured["test_accuracy"] = _share(outputs, dataset.y_test)
+        measured["validation_accuracy"] = None
+        if self.images.validation is not None:
+            x, y = self.images.validation
+            measured["validation_accuracy"] = _share(_predict(student, x), y)
+        measured["fidelity"] = None
+        if supervision.test_logits is not None:
+            by_teacher = supervision.test_logits.argmax(-1)
+            measured["fidelity"] = _share(outputs, by_teacher)
+        measured["ntk_similarity"] = None
+        if n and supervision.of_recipe:
+            kernel = empirical_ntk(student, dataset.x_train[:n])
+            measured["ntk_similarity"] = _cosine(kernel, self.teachers.kernel(n))
+        return measured
+
+    def _folder(self, cell: Cell) -> Path:
+        return self.file.parent / cell.group / f"seed-{cell.seed}"
+
+    def _itself(self, cell: Cell) -> tuple[keras.Model, Path]:
+        """The same architecture, trained on the labels, and where it is."""
+        setting = Cell(cell.data, cell.student, "none", None, 1, 0.0, self.seed)
+        rate = results.chosen_rate(
+            self.records, setting.setting, self.recipe.learning_rates
+        )
+        assert rate is not None  # Labels come first.
+        labels = Cell(cell.data, cell.student, "none", None, 1, rate, self.seed)
+        folder = self._folder(labels)
+        model = build(
+            cell.student.network,
+            self.images.shape,
+            self.images.classes,
+            seed=self.seed,
+            width=cell.student.width,
+        )
+        model.load_weights(folder / WEIGHTS)
+        return model, folder
+
+
+def _predict(model, x) -> np.ndarray:
+    return model.predict(x, batch_size=PREDICT_BATCH, verbose=0)
+
+
+def _share(outputs: np.ndarray, labels: np.ndarray) -> float:
+    return float(np.mean(outputs.argmax(-1) == labels))
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.vdot(a, b) / np.sqrt(np.vdot(a, a) * np.vdot(b, b)))
+
+
+def _keep_identity(recipe: Recipe, file: Path) -> None:
+    # Through JSON, which makes lists of tuples.
+    identity = json.loads(json.dumps(recipe.identity))
+    if not file.exists():
+        part = file.with_suffix(".part")
+        part.write_text(json.dumps(identity, indent=1))
+        part.replace(file)
+        return
+    held = json.loads(file.read_text())
+    for name in identity.keys() | held.keys():
+        if identity.get(name) != held.get(name):
+            raise ValueError(
+                f"The folder '{file.parent}' must hold the same recipe, or nothing. "
+                f"Received: {name}={identity.get(name)}, and {held.get(name)} there."
+            )
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks.
+        yield
+        return
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockingIOError(
+                f"Another process runs a recipe in '{folder}'."
+            ) from None
+        yield

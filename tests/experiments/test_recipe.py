@@ -1,0 +1,116 @@
+"""Recipes as data: what they refuse, how they are changed, how many cells there are."""
+
+import dataclasses
+
+import pytest
+
+from keras_kd.experiments import METHODS, RECIPES, Architecture, Data, Recipe
+
+SMALL = Recipe(
+    name="small",
+    about="",
+    data=(Data("digits", n_train=100, n_validation=50),),
+    teacher=Architecture("lenet5"),
+    students=(Architecture("lenet5", 0.5), Architecture("lenet5", 0.25)),
+    methods=("none", "offline", "online", "equal_epochs"),
+    epochs=4,
+    teacher_epochs=4,
+    learning_rates=(0.1, 0.2),
+    spacings=(1, 2),
+    seeds=3,
+)
+
+
+def test_cells():
+    names = [cell.setting.split("/")[-1] for cell in SMALL.settings(*pick(SMALL))]
+    assert names == [
+        "none",
+        "offline-T1",
+        "offline-T4",
+        "online-T1",
+        "online-T1-every-2",
+        "online-T4",
+        "online-T4-every-2",
+        "equal_epochs-T1",
+        "equal_epochs-T4",
+    ]
+    # Two students, both rates with the first seed and one with the other two.
+    assert len(SMALL) == 9 * 2 * (2 + 2)
+
+
+def pick(recipe):
+    return recipe.data[0], recipe.students[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "field", "value"),
+    [
+        ({"epochs": "7"}, "epochs", 7),
+        ({"temperatures": "1,2.5"}, "temperatures", (1.0, 2.5)),
+        ({"methods": "none, offline"}, "methods", ("none", "offline")),
+        (
+            {"students": "lenet5:2,resnet8"},
+            "students",
+            (Architecture("lenet5", 2.0), Architecture("resnet8")),
+        ),
+        ({"assistant": "None"}, "assistant", None),
+        ({"teacher": "resnet20"}, "teacher", Architecture("resnet20")),
+        ({"ema": "0.9"}, "ema", 0.9),
+        ({"data.n_train": "None"}, "data", (Data("digits", n_validation=50),)),
+        (
+            {"data.crop_and_flip": "True", "data.label_noise": "0.1"},
+            "data",
+            (Data("digits", 100, 50, None, 0.1, True),),
+        ),
+    ],
+)
+def test_settings(settings, field, value):
+    changed = SMALL.with_settings(settings)
+    assert getattr(changed, field) == value
+    # And nothing else.
+    assert dataclasses.replace(changed, **{field: getattr(SMALL, field)}) == SMALL
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epoch": "3"}, "by its fields, name, .*data.n_train.*Received: epoch=3"),
+        ({"epochs": "x"}, "`epochs` must be of the kind int. Received: epochs=x"),
+        ({"epochs": "1.5"}, "`epochs` must be of the kind int"),
+        ({"epochs": "0"}, "`epochs` must be >= 1. Received: epochs=0"),
+        ({"data.crop_and_flip": "1"}, "`data.crop_and_flip` must be of the kind bool"),
+        ({"data": "mnist"}, "its parts can be, such as data.n_train"),
+        ({"methods": "offlin"}, "`methods` must be names among"),
+        ({"methods": "born_again,none"}, "'none' before 'born_again'"),
+        ({"methods": "none,assistant"}, "`assistant` must be an architecture"),
+        ({"students": "lenet6"}, "`network` must be one of"),
+        ({"students": "lenet5:wide"}, "`students` must be of the kind float"),
+        ({"temperatures": "0"}, "`temperatures` must be > 0"),
+        ({"temperatures": ""}, "`temperatures` must be not empty"),
+        ({"learning_rates": "-1"}, "`learning_rates` must be > 0"),
+        ({"spacings": "5"}, "`spacings` must be between 1 and teacher_epochs=4"),
+        ({"data.label_noise": "2"}, "`label_noise` must be in"),
+        ({"data.n_validation": "0"}, "`n_validation` must be > 0, where"),
+    ],
+)
+def test_refusals(settings, message):
+    with pytest.raises(ValueError, match=message):
+        SMALL.with_settings(settings)
+
+
+def test_the_recipes():
+    """Every method is in a study of each kind, and every recipe is a sound one."""
+    assert set(RECIPES["digits"].methods) == set(METHODS)
+    for recipe in RECIPES.values():
+        assert len(recipe) > 0
+        assert recipe.name in RECIPES
+    pairs = {
+        (r.data[0].name, str(r.teacher), str(r.students[0]))
+        for r in RECIPES.values()
+        if r.data[0].crop_and_flip
+    }
+    assert ("cifar10", "resnet56", "lenet5x8") in pairs
+    assert ("cifar100", "resnet110", "resnet20") in pairs
+    assert ("tiny_imagenet", "mobilenet_v3x1.25", "mobilenet_v3x0.35") in pairs
+    assert ("tiny_imagenet", "resnet101", "vgg16") in pairs
+    assert ("binary_cifar100", "resnet56", "lenet5x8") in pairs

@@ -1,0 +1,190 @@
+"""Results in files, the choice of learning rates, and what is made of them."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from keras_kd.experiments import Report, results
+from keras_kd.experiments.figures import FIGURES
+
+VERSIONS = {
+    "keras_kd": "1",
+    "commit": "0123456789abcdef",
+    "python": "3.11",
+    "keras": "3",
+    "backend": "jax",
+    "jax": "0",
+    "cores": 1,
+    "machine": "x",
+}
+
+
+def record(method, seed, test, validation=0.5, rate=0.1, **values):
+    temperature = values.pop("temperature", None if method == "none" else 4.0)
+    setting = values.pop("setting", f"{method}-{temperature}-{values}")
+    return {
+        "recipe": "made_up",
+        "cell": f"{setting}/rate-{rate}/seed-{seed}",
+        "setting": setting,
+        "data": "digits",
+        "student": "lenet5",
+        "parameters": 10,
+        "n_train": 100,
+        "label_noise": 0.0,
+        "method": method,
+        "temperature": temperature,
+        "spacing": 1,
+        "learning_rate": rate,
+        "seed": seed,
+        "test_accuracy": test,
+        "validation_accuracy": validation,
+        "fidelity": None if method == "none" else test / 2,
+        "ntk_similarity": test / 3,
+        "seconds": 36.0,
+        "history": {"loss": [1.0]},
+        "versions": VERSIONS,
+        **values,
+    }
+
+
+def write(folder, records):
+    folder.mkdir(exist_ok=True)
+    for one in records:
+        results.append(folder / results.RESULTS, one)
+    return folder
+
+
+def test_what_a_crash_left_of_a_line(tmp_path):
+    file = tmp_path / "results.jsonl"
+    results.append(file, {"a": 1})
+    with file.open("ab") as lines:
+        lines.write(b'{"a": 2, "history": [0.1,')
+    assert results.read(file) == [{"a": 1}]
+    results.append(file, {"a": 3, "loss": [math.nan, math.inf, 0.5]})
+    assert results.read(file) == [{"a": 1}, {"a": 3, "loss": [None, None, 0.5]}]
+    assert results.read(tmp_path / "nothing") == []
+
+
+def test_a_line_that_is_no_json(tmp_path):
+    (tmp_path / "r").write_text('{"a": 1}\nnonsense\n{"a": 2}\n')
+    with pytest.raises(ValueError, match=r"Line 2 of .* must be JSON"):
+        results.read(tmp_path / "r")
+
+
+def test_the_rate_is_chosen_by_validation_of_the_first_seed():
+    rates = [0.1, 0.3]
+    records = [
+        record("none", 0, test=0.9, validation=0.6, rate=0.1, setting="a"),
+        record("none", 0, test=0.5, validation=0.7, rate=0.3, setting="a"),
+        record("none", 1, test=0.9, validation=0.9, rate=0.1, setting="a"),
+        record("none", 0, test=0.5, validation=0.7, rate=0.1, setting="b"),
+    ]
+    assert results.chosen_rate(records, "a", rates) == 0.3
+    assert results.chosen_rate(records, "b", rates) is None
+    assert results.chosen_rate([], "c", [0.2]) == 0.2
+    assert [r["cell"] for r in results.chosen(records, rates)] == ["a/rate-0.3/seed-0"]
+    equal = [dict(r, validation_accuracy=0.5) for r in records]
+    assert results.chosen_rate(equal, "a", rates) == 0.1
+
+
+def test_mean_and_standard_error():
+    values = list(np.random.default_rng(0).normal(size=7))
+    mean, error = results.mean_and_standard_error(values)
+    assert mean == pytest.approx(np.mean(values))
+    assert error == pytest.approx(stats.sem(values))
+    assert results.mean_and_standard_error([3.0]) == (3.0, None)
+
+
+def test_report(tmp_path):
+    records = [record("teacher", s, a) for s, a in enumerate((0.91, 0.93))]
+    records += [record("none", s, a) for s, a in enumerate((0.5, 0.6))]
+    records += [record("none", 0, 0.99, validation=0.1, rate=1.0)]
+    records += [record("offline", s, a) for s, a in enumerate((0.7, 0.8))]
+    records += [record("offline", 0, 0.2, validation=0.1, rate=1.0)]
+    records += [record("online", 0, 0.3), record("online", 0, 0.2, 0.1, rate=1.0)]
+    folder = write(tmp_path / "run", records)
+    report = Report(folder)
+    text = report.write(tmp_path / "report")[0].read_text()
+    rows = {
+        line.split("|")[1].strip(): [c.strip() for c in line.split("|")[2:-1]]
+        for line in text.splitlines()
+        if line.startswith("| ")
+    }
+    assert rows["*teacher*, lenet5"] == ["", "0.1", "92.0 ± 1.0", "", ""]
+    # Of rate 0.1, though 1.0 was better on test images.
+    assert rows["no distillation"][:3] == ["", "0.1", "55.0 ± 5.0"]
+    assert rows["offline"] == [
+        "4",
+        "0.1",
+        "**75.0 ± 5.0**",
+        "37.5 ± 2.5",
+        "0.250 ± 0.017",
+    ]
+    assert rows["online"][2] == "30.0 (1 of 2 seeds)"
+    assert "- online: the nearest later checkpoint" in text
+    assert "keras-kd run made_up --seeds 2" in text
+    assert "(012345678)" in text
+    assert "0.1 hours" in text
+    (table,) = report.terminal()
+    assert table.row_count == 4
+
+
+def test_a_report_of_nothing(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"No results in .*keras-kd run"):
+        Report(tmp_path)
+
+
+def lines_of(figure):
+    (ax,) = figure.axes
+    return {c.get_label(): c.lines[0].get_xydata().tolist() for c in ax.containers}
+
+
+def test_figure_of_gains():
+    records = [
+        record(method, seed, 0.5 + seed / 10 + plus, n_train=n)
+        for n in (100, 200, 400)
+        for seed in (0, 1)
+        for method, plus in (("offline", 0), ("online", n / 10_000))
+    ]
+    figure = FIGURES["gain"](records)
+    (line,) = lines_of(figure).values()
+    np.testing.assert_allclose(line, [[100, 1], [200, 2], [400, 4]])
+    assert FIGURES["gain"](records[:4]) is None
+
+
+def test_figure_of_spacings():
+    records = [record("offline", 0, 0.7)]
+    records += [
+        record("online", seed, 0.5 + spacing / 100 + seed / 10, spacing=spacing)
+        for spacing in (1, 5)
+        for seed in (0, 1)
+    ]
+    lines = lines_of(FIGURES["spacing"](records))
+    np.testing.assert_allclose(lines["online, T = 4"], [[1, 56], [5, 60]])
+    assert FIGURES["spacing"](records[:1]) is None
+
+
+def test_figure_of_agreement():
+    records = [record(m, 0, 0.5) for m in ("offline", "online", "born_again")]
+    figure = FIGURES["agreement"](records)
+    first, second = figure.axes
+    assert [line.get_xydata().tolist() for line in first.lines] == [[[25, 50]]] * 3
+    np.testing.assert_allclose(second.lines[0].get_xydata(), [[0.5 / 3, 50]])
+    assert FIGURES["agreement"](records[:2]) is None
+
+
+def test_figure_of_complexity():
+    history = {"loss": [1.0, 2.0], "complexity_labels": [3.0, None]}
+    figure = FIGURES["complexity"]([record("online", 0, 0.5, history=history)])
+    (ax,) = figure.axes
+    np.testing.assert_equal(ax.lines[0].get_ydata(), [3.0, np.nan])
+    assert FIGURES["complexity"]([record("online", 0, 0.5)]) is None
+
+
+def test_results_are_json_for_anyone(tmp_path):
+    file = tmp_path / "r"
+    results.append(file, {"x": float("nan")})
+    assert json.loads(file.read_text(), parse_constant=pytest.fail) == {"x": None}

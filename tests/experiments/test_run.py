@@ -1,0 +1,216 @@
+"""A whole study, small: every method, resumed, extended, refused."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from keras_kd.cli import app
+from keras_kd.experiments import METHODS, RECIPES, Recipe, results, run
+from keras_kd.teachers import TeacherTrajectory
+
+SMALL = {
+    "data.n_train": "48",
+    "data.n_validation": "16",
+    "data.n_test": "32",
+    "batch_size": "16",
+    "epochs": "2",
+    "teacher_epochs": "4",
+    "teacher": "lenet5:0.4",
+    "students": "lenet5:0.2",
+    "assistant": "lenet5:0.3",
+    "learning_rates": "0.05",
+    "temperatures": "4",
+    "ntk_images": "0",
+    "seeds": "1",
+}
+
+
+def small(name="digits", **changes) -> Recipe:
+    return RECIPES[name].with_settings(SMALL | changes)
+
+
+class Watch:
+    """Counts trainings; interrupts one."""
+
+    def __init__(self, interrupt=None):
+        self.labels, self.done, self.interrupt = [], [], interrupt
+
+    def training(self, label, epochs):
+        self.labels.append(label)
+        return keras.callbacks.LambdaCallback(on_epoch_end=self.on_epoch_end)
+
+    def on_epoch_end(self, epoch, logs):
+        if self.interrupt == (len(self.labels), epoch):
+            raise KeyboardInterrupt
+
+    def finished(self, done, cells, record):
+        self.done.append((done, cells))
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    watch = Watch()
+    records = run(small(), folder, watch=watch)
+    return folder, records, watch
+
+
+def test_every_method(study):
+    folder, records, watch = study
+    assert [r["method"] for r in records[1:]] == list(METHODS)
+    assert watch.done == [(0, 12), *((i, 12) for i in range(13))]
+    assert results.read(folder / "results.jsonl") == records
+    for record in records:
+        assert 0 <= record["test_accuracy"] <= 1
+        assert record["versions"]["backend"] == keras.backend.backend()
+        assert len(record["history"]["loss"]) == (
+            4 if record["method"] == "teacher" else 2
+        )
+    by_method = {r["method"]: r for r in records}
+    assert by_method["together"]["fidelity"] is None
+    assert by_method["offline"]["fidelity"] > 0
+    # Others than those of the plain student, and of each other.
+    losses = {m: tuple(r["history"]["val_accuracy"]) for m, r in by_method.items()}
+    assert len(losses) == 13
+    checkpoints = {
+        m: r["history"].get("teacher_checkpoint") for m, r in by_method.items()
+    }
+    assert checkpoints["online"] == [1, 3]
+    assert checkpoints["online_averaged"] == [1, 3]
+    assert checkpoints["equal_epochs"] == [1, 3]
+    assert checkpoints["online_hold"] == [2, 3]
+    assert checkpoints["offline"] is None
+
+
+def test_the_averaged_trajectory_is_another_one(study):
+    folder, _, _ = study
+    teacher = next(folder.glob("*/seed-0/teacher"))
+    raw, averaged = (
+        TeacherTrajectory(teacher / name) for name in ("trajectory", "averaged")
+    )
+    assert averaged.ema == 0.99
+    assert raw.ema is None
+    assert raw[-1].sha256 != averaged[-1].sha256
+
+
+def test_nothing_is_run_twice_and_seeds_are_added(study):
+    folder, records, _ = study
+    watch = Watch()
+    assert run(small(), folder, watch=watch) == records
+    assert watch.labels == []
+
+
+def test_another_recipe_is_refused(study):
+    folder, _, _ = study
+    with pytest.raises(ValueError, match="epochs=3, and 2 there"):
+        run(small(epochs="3"), folder)
+
+
+def numbers(records):
+    """What a run gives, without the time that it took."""
+    return [{k: v for k, v in r.items() if k != "seconds"} for r in records]
+
+
+def test_interrupted_and_extended(tmp_path):
+    recipe = small(
+        methods="none,online", learning_rates="0.05,0.2", **{"data.n_train": "16"}
+    )
+    two = recipe.with_settings({"seeds": "2"})
+    whole = run(two, tmp_path / "whole")
+    # The teacher after its second epoch, a student between two, one at its end.
+    for place in ((1, 1), (2, 0), (3, 1)):
+        with pytest.raises(KeyboardInterrupt):
+            run(recipe, tmp_path / "parts", watch=Watch(place))
+    run(recipe, tmp_path / "parts")
+    parts = run(two, tmp_path / "parts")
+    assert numbers(parts) == numbers(whole)
+    # With the second seed only the rates that were chosen with the first.
+    cells = [r["cell"].split("/", 2)[-1] for r in whole]
+    assert len(cells) == 1 + 2 * 2 + 1 + 2
+    rates = {
+        r["method"]: r["learning_rate"]
+        for r in whole
+        if r["seed"] == 1 and r["method"] != "teacher"
+    }
+    for method, rate in rates.items():
+        tried = {
+            r["learning_rate"]: r["validation_accuracy"]
+            for r in whole
+            if r["seed"] == 0 and r["method"] == method
+        }
+        assert tried[rate] == max(tried.values())
+
+
+def test_augmented_images_have_a_running_teacher(tmp_path):
+    recipe = small(methods="online,early_stopped", **{"data.crop_and_flip": "True"})
+    records = run(recipe, tmp_path)
+    assert [r["method"] for r in records] == ["teacher", "online", "early_stopped"]
+    assert not list(tmp_path.glob("**/supervision*"))
+    assert records[1]["history"]["teacher_checkpoint"] == [1, 3]
+
+
+def test_command_line(tmp_path):
+    def invoke(*args):
+        result = CliRunner().invoke(app, [str(arg) for arg in args])
+        return result.exit_code, result.output
+
+    assert "noisy_fashion_mnist" in invoke("recipes")[1]
+    folder = tmp_path / "run"
+    changes = SMALL | {
+        "methods": "online",
+        "ntk_images": "4",
+        "complexity_images": "8",
+    }
+    sets = [word for k, v in changes.items() for word in ("--set", f"{k}={v}")]
+    code, printed = invoke("run", "digits", "--out", folder, *sets)
+    assert code == 0, printed
+    record = json.loads((folder / "results.jsonl").read_text().splitlines()[-1])
+    assert 0 < record["ntk_similarity"] <= 1
+    for name in ("labels", "offline", "online", "average"):
+        values = record["history"][f"complexity_{name}"]
+        assert len(values) == 2
+        assert min(values) > 0
+    # In the last epoch the current teacher is the final one.
+    last = {k: v[-1] for k, v in record["history"].items()}
+    assert last["complexity_online"] == pytest.approx(
+        last["complexity_offline"], rel=1e-4
+    )
+    shown = f"{100 * record['test_accuracy']:.1f}"
+    assert shown in printed
+    code, printed = invoke("report", folder)
+    assert code == 0, printed
+    text = (folder / "report" / "digits.md").read_text()
+    assert shown in text
+    assert invoke("run", "digit")[0] == 2
+    code, printed = invoke("run", "digits", "--out", tmp_path / "b", "--set", "epochs")
+    assert (code, "KEY=VALUE" in printed) == (2, True)
+    code, printed = invoke("run", "digits", "--out", tmp_path / "b", "--set", "x=1")
+    assert code == 2
+    assert not (tmp_path / "b").exists()
+    assert invoke("report", tmp_path / "b")[0] == 2
+
+
+def test_label_noise_is_in_training_and_validation_alone(tmp_path):
+    from keras_kd.experiments.images import Images
+    from keras_kd.experiments.recipe import Data
+
+    clean, noisy = (
+        Images.load(Data("digits", 100, 100, 50, label_noise=share))
+        for share in (0.0, 0.25)
+    )
+    changed = [
+        np.sum(a != b)
+        for a, b in (
+            (clean.dataset.y_train, noisy.dataset.y_train),
+            (clean.validation[1], noisy.validation[1]),
+        )
+    ]
+    assert sum(changed) == 50
+    assert min(changed) > 10
+    np.testing.assert_array_equal(clean.dataset.y_test, noisy.dataset.y_test)
+    np.testing.assert_array_equal(clean.dataset.x_train, noisy.dataset.x_train)
+    everyone = np.concatenate([clean.dataset.x_train, clean.validation[0]])
+    assert len(np.unique(everyone.reshape(200, -1), axis=0)) == 200
