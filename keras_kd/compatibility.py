@@ -143,6 +143,26 @@ def loss_weights(weights, losses: Mapping[str, object]) -> list[float]:
     return [float(weight) for weight in weights]
 
 
+def for_each_student(teacher_outputs, student_outputs):
+    """The teacher's single output once for each of several outputs of the student.
+
+    Several students in one model, `keras.Model(x, {"a": a(x), "b": b(x)})`, learn from
+    the same word.
+
+    Args:
+        teacher_outputs: structure of tensors or specs, or `None` if not known yet.
+        student_outputs: likewise.
+
+    Returns:
+        `teacher_outputs`, in the structure of the student's where they are one and
+        those are several.
+    """
+    several = len(keras.tree.flatten(student_outputs)) > 1
+    if teacher_outputs is None or not several or keras.tree.is_nested(teacher_outputs):
+        return teacher_outputs
+    return keras.tree.map_structure(lambda _: teacher_outputs, student_outputs)
+
+
 def check_same_outputs(teacher_outputs, student_outputs, losses) -> None:
     """Refuses outputs of other structure or shape where a loss compares them.
 
@@ -161,6 +181,7 @@ def check_same_outputs(teacher_outputs, student_outputs, losses) -> None:
     ]
     if not compared:
         return
+    teacher_outputs = for_each_student(teacher_outputs, student_outputs)
     teacher_shapes = _shapes(teacher_outputs)
     student_shapes = _shapes(student_outputs)
     if _structure(teacher_outputs) != _structure(student_outputs) or not all(

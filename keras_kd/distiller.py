@@ -13,6 +13,7 @@ from keras_kd.compatibility import (
     check_labels,
     check_models,
     check_same_outputs,
+    for_each_student,
     loss_weights,
     named_losses,
 )
@@ -82,7 +83,9 @@ class Distiller(DistillationLogs):
             `None` only where there is nothing to distil: `predict` and `evaluate`
             work, `fit` asks for `distiller.teacher`.
         student: the `keras.Model` to train. If it is not built yet, it is built on
-            the teacher's inputs, or on the first batch.
+            the teacher's inputs, or on the first batch. Several students learn from
+            one teacher in one pass over the data as one model of several outputs,
+            `keras.Model(x, {"small": small(x), "large": large(x)})`.
         distillation_losses: one `keras.distillation.DistillationLoss`, a list, or a
             dict of names to losses. `None` means `keras_kd.losses.SoftTargets()`.
         distillation_loss_weights: a weight >= 0 for each loss, in the same form.
@@ -368,7 +371,7 @@ class Distiller(DistillationLogs):
 
     def _distillation_loss(self, supervision, taps, y, y_pred, sample_weight, rows):
         """The weighted sum of all distillation losses, each logged by its name."""
-        teacher_logits = supervision.outputs
+        teacher_logits = for_each_student(supervision.outputs, y_pred)
         check_same_outputs(teacher_logits, y_pred, self.distillation_losses)
         student_logits = to_logits(y_pred, self.student_outputs)
         self._log_fidelity(teacher_logits, student_logits)
