@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from networks import copy_weights, images, plain, sparse_loss
 
-from keras_kd import Distiller
+from keras_kd import Distiller, SupervisionCache
 from keras_kd.losses import FeatureHint, SoftTargets
 
 BACKEND = keras.backend.backend()
@@ -31,6 +31,10 @@ def train(teacher, student, kind, **kwargs):
         x, y, sample_weight=weight, batch_size=8, epochs=2, shuffle=False, verbose=0
     ).history
     return history, student.get_weights()
+
+
+def cached(teacher, folder):
+    return SupervisionCache.build(teacher, images(32)[0], folder, progress=False)
 
 
 def build():
@@ -74,6 +78,16 @@ if BACKEND == "tensorflow":
         assert strategy.num_replicas_in_sync == 2
         assert_same_run(one, two)
 
+    def test_cached_teacher_on_two_replicas(strategy, tmp_path):
+        teacher, student = build()
+        with strategy.scope():
+            other = copy_weights(student, build()[1])
+        cache = cached(teacher, tmp_path)
+        one = train(cache, student, "keras_objects")
+        with strategy.scope():
+            two = train(cache, other, "keras_objects")
+        assert_same_run(one, two)
+
     def test_synchronised_batch_normalisation(strategy):
         def network():
             return keras.Sequential(
@@ -98,20 +112,29 @@ if BACKEND == "tensorflow":
 if BACKEND == "jax":
     import jax
 
-    @pytest.mark.parametrize("kind", ["ours", "keras_objects", "keras_functions"])
-    def test_data_parallel_equals_one_device(kind):
+    @pytest.mark.parametrize(
+        ("kind", "is_cached"),
+        [
+            ("ours", False),
+            ("keras_objects", False),
+            ("keras_functions", False),
+            ("keras_objects", True),
+        ],
+    )
+    def test_data_parallel_equals_one_device(kind, is_cached, tmp_path):
         assert len(jax.devices()) == 2, "see tests/conftest.py"
         teacher, student = build()
         weights = teacher.get_weights(), student.get_weights()
+        source = cached(teacher, tmp_path) if is_cached else teacher
         keras.utils.set_random_seed(1)
-        one = train(teacher, student, kind)
+        one = train(source, student, kind)
         keras.distribution.set_distribution(keras.distribution.DataParallel())
         try:
             others = build()
             for model, values in zip(others, weights, strict=True):
                 model.set_weights(values)
             keras.utils.set_random_seed(1)
-            two = train(*others, kind)
+            two = train(source if is_cached else others[0], others[1], kind)
             kernel = others[1].layers[0].kernel.value
             assert len(kernel.sharding.device_set) == 2
         finally:
