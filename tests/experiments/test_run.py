@@ -8,7 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from keras_kd.cli import app
-from keras_kd.experiments import METHODS, RECIPES, Recipe, results, run
+from keras_kd.datasets import load
+from keras_kd.experiments import METHODS, RECIPES, Recipe, build, results, run
+from keras_kd.experiments.images import Images
+from keras_kd.experiments.recipe import Data
 from keras_kd.teachers import TeacherTrajectory
 
 SMALL = {
@@ -71,7 +74,13 @@ def test_every_method(study):
         )
     by_method = {r["method"]: r for r in records}
     assert by_method["together"]["fidelity"] is None
-    assert by_method["offline"]["fidelity"] > 0
+    offline = by_method["offline"]
+    student = build("lenet5", (8, 8, 1), 10, seed=5, width=0.2)
+    student.load_weights(folder / offline["cell"] / "student.weights.h5")
+    teacher = np.load(next(folder.glob("*/seed-0/test-logits-trajectory.npy")))
+    outputs = student.predict(load("digits", n_test=32).x_test, verbose=0)
+    agreement = np.mean(outputs.argmax(-1) == teacher.argmax(-1))
+    assert offline["fidelity"] == agreement
     # Others than those of the plain student, and of each other.
     losses = {m: tuple(r["history"]["val_accuracy"]) for m, r in by_method.items()}
     assert len(losses) == 13
@@ -194,9 +203,6 @@ def test_command_line(tmp_path):
 
 
 def test_label_noise_is_in_training_and_validation_alone(tmp_path):
-    from keras_kd.experiments.images import Images
-    from keras_kd.experiments.recipe import Data
-
     clean, noisy = (
         Images.load(Data("digits", 100, 100, 50, label_noise=share))
         for share in (0.0, 0.25)

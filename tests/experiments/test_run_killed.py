@@ -8,7 +8,15 @@ import sys
 import time
 from pathlib import Path
 
+import keras
+import pytest
+
 from keras_kd.experiments import results
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "torch",
+    reason="Four processes; test_snapshot.py goes on bit by bit on every backend.",
+)
 
 SCRIPT = Path(__file__).with_name("tiny_study.py")
 
