@@ -340,7 +340,7 @@ def compare_teachers_command(
     width: Width = None,
     criterion: Annotated[
         Criterion | None,
-        typer.Option(help="Column that ranks; by default heldout_accuracy."),
+        typer.Option(help="Column that ranks; by default bound_total."),
     ] = None,
     features: Annotated[
         int | None,
