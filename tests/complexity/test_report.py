@@ -168,6 +168,7 @@ def test_a_trajectory_has_a_row_for_each_checkpoint(tmp_path):
     trajectory = TeacherTrajectory(tmp_path / "run")
     student = linear_student()
     report = compare_teachers(student, trajectory, x, y, (1, 4), held_out=HELD)
+    assert report.criterion == "bound_total"
     assert [(r.teacher, r.step) for r in report.rows[::2]] == [
         ("run", 3), ("run", 6), ("run", 9)
     ]  # fmt: skip
