@@ -23,7 +23,9 @@ full_precision = _backend.full_precision
 local_devices = _backend.local_devices
 per_example_gradients = _backend.per_example_gradients
 put = _backend.put
+random_state = _backend.random_state
 replica_count = _backend.replica_count
+set_random_state = _backend.set_random_state
 to_numpy = _backend.to_numpy
 trace_scope = _backend.trace_scope
 
@@ -39,7 +41,9 @@ __all__ = [
     "local_devices",
     "per_example_gradients",
     "put",
+    "random_state",
     "replica_count",
+    "set_random_state",
     "to_numpy",
     "trace_scope",
 ]

@@ -22,6 +22,15 @@ def enable_op_determinism() -> None:
     """Nothing to do on CPU and TPU; a GPU needs a flag of XLA before JAX starts."""
 
 
+def random_state() -> np.ndarray:
+    """Nothing: all random state is in the model's variables."""
+    return np.empty(0, "uint8")
+
+
+def set_random_state(state: np.ndarray) -> None:
+    """Nothing to go on from."""
+
+
 def replica_count() -> int:
     """The number of replicas whose losses and gradients are summed."""
     return 1

@@ -15,6 +15,15 @@ def enable_op_determinism() -> None:
     tf.config.experimental.enable_op_determinism()
 
 
+def random_state() -> np.ndarray:
+    """Nothing: all random state is in the model's variables."""
+    return np.empty(0, "uint8")
+
+
+def set_random_state(state: np.ndarray) -> None:
+    """Nothing to go on from."""
+
+
 def replica_count() -> int:
     """The number of replicas whose losses and gradients are summed."""
     return tf.distribute.get_strategy().num_replicas_in_sync

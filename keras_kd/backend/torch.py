@@ -17,6 +17,23 @@ def enable_op_determinism() -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
+def random_state() -> np.ndarray:
+    """The state of the generator from which Keras draws where no seed is given."""
+    # Dropout without a seed takes no notice of its layer's seed generator.
+    states = [torch.get_rng_state()]
+    if torch.cuda.is_available():
+        states.append(torch.cuda.get_rng_state().cpu())
+    return torch.cat(states).numpy()
+
+
+def set_random_state(state: np.ndarray) -> None:
+    """Goes on from a state that `random_state` gave."""
+    split = len(torch.get_rng_state())
+    torch.set_rng_state(torch.tensor(state[:split]))
+    if torch.cuda.is_available() and len(state) > split:
+        torch.cuda.set_rng_state(torch.tensor(state[split:]))
+
+
 def replica_count() -> int:
     """The number of replicas whose losses and gradients are summed."""
     return 1

@@ -9,15 +9,18 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_kd.backend import random_state, set_random_state
+
 
 class Snapshot(keras.callbacks.Callback):
     """Keeps all that a training needs to go on, replaced as a whole after each epoch.
 
-    The file holds the model's variables (random states included), the optimizer's, the
-    epoch logs, and the time spent. What else a run of `fit` depends on must be a
-    function of the epoch: the order of `keras_kd.datasets.Batches`, the checkpoint of
-    `keras_kd.OnlineTeacher`, the trajectory that `keras_kd.TrajectoryRecorder` goes on
-    writing. A crash at any moment leaves the old file or the new one.
+    The file holds the model's variables and the backend's own random state, the
+    optimizer's variables, the epoch logs, and the time spent. What else a run of `fit`
+    depends on must be a function of the epoch: the order of
+    `keras_kd.datasets.Batches`, the checkpoint of `keras_kd.OnlineTeacher`, the
+    trajectory that `keras_kd.TrajectoryRecorder` goes on writing. A crash at any moment
+    leaves the old file or the new one.
 
     List it last: it keeps the logs as the callbacks before it have left them.
 
@@ -35,6 +38,7 @@ class Snapshot(keras.callbacks.Callback):
         self.history: dict[str, list[float]] = {}
         self.seconds = 0.0
         self._last = 0.0
+        self._random_state: np.ndarray | None = None
 
     def restore(self, model: keras.Model) -> int:
         """Puts a compiled model into the state of the file, if there is one.
@@ -51,6 +55,7 @@ class Snapshot(keras.callbacks.Callback):
         with np.load(self.file) as arrays:
             values = {name: arrays[name] for name in arrays.files}
         state = json.loads(str(values.pop("state")))
+        random = values.pop("random_state")
         variables = _variables(model)
         shapes = {name: tuple(v.shape) for name, v in variables.items()}
         held = {name: value.shape for name, value in values.items()}
@@ -67,11 +72,18 @@ class Snapshot(keras.callbacks.Callback):
             )
         for name, variable in variables.items():
             variable.assign(values[name])
+        self._random_state = random
         self.history, self.seconds = state["history"], state["seconds"]
         return state["epoch"]
 
     def on_train_begin(self, logs=None):
         self._last = time.perf_counter()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # Not before: `fit` draws numbers while it looks at the model.
+        if self._random_state is not None:
+            set_random_state(self._random_state)
+            self._random_state = None
 
     def on_epoch_end(self, epoch, logs=None):
         now = time.perf_counter()
@@ -86,6 +98,7 @@ class Snapshot(keras.callbacks.Callback):
             name: keras.ops.convert_to_numpy(variable)
             for name, variable in _variables(self.model).items()
         }
+        values["random_state"] = random_state()
         values["state"] = json.dumps(
             {"epoch": epoch, "history": self.history, "seconds": self.seconds}
         )
