@@ -1,16 +1,23 @@
 """The report of a study: its table and its figures."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from keras_kd.experiments import figures, results
+from keras_kd.experiments import comparison, figures, results
 from keras_kd.experiments.methods import METHODS
+from keras_kd.experiments.recipes import RECIPES
 from keras_kd.experiments.results import grouped, mean_and_standard_error
 
 _NAMES = {"none": "no distillation", "teacher": "*teacher*"}
+_PAIRS = (
+    "Test accuracy of the one minus the other's, in points, mean ± standard error over "
+    "the seeds, which both share. It wins or loses where Student's 95 % interval "
+    "leaves out 0."
+)
 Rows = list[tuple[str, list[str]]]
 
 
@@ -41,8 +48,24 @@ class Report:
             {r["setting"] for r in self.students}
         )
         self.seeds = len({r["seed"] for r in records})
+        file = self.folder / results.RECIPE
+        self.recipe = json.loads(file.read_text()) if file.exists() else {}
         self.seconds = sum(r["seconds"] for r in records)
         self.versions = records[-1]["versions"]
+
+    def _command(self) -> str:
+        """The command that gives these results, in Markdown."""
+        if self.name not in RECIPES:
+            return "`keras_kd.experiments.run`, with a recipe of its own"
+        own = json.loads(json.dumps(RECIPES[self.name].identity))
+        changes = [
+            f"`{key}` = {json.dumps(value)}"
+            for key, value in self.recipe.items()
+            if value != own[key]
+        ]
+        return f"`keras-kd run {self.name} --seeds {self.seeds}`" + (
+            f", with {', '.join(changes)}" if changes else ""
+        )
 
     def tables(self) -> list[tuple[str, list[str], Rows]]:
         """For each data set and student: title, columns, and the rows."""
@@ -103,7 +126,7 @@ class Report:
         lines = [
             f"# {self.name}",
             "",
-            f"`keras-kd run {self.name} --seeds {self.seeds}`",
+            self._command(),
             "",
             "Percent, mean ± standard error over the seeds, of the test images; the "
             "best mean in bold. Learning rates were chosen on validation images with "
@@ -120,6 +143,10 @@ class Report:
             shown = _NAMES.get(name, name.replace("_", " "))
             lines.append(f"- {shown}: {METHODS[name].about}")
         lines.append("")
+        differences = comparison.online_against_offline(self.students)
+        if differences:
+            lines += ["## Online beside offline", "", _PAIRS, ""]
+            lines += [*comparison.markdown(differences), ""]
         if self.unfinished:
             lines += [
                 f"Settings not finished with the first seed: {self.unfinished}",

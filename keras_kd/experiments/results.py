@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = "results.jsonl"
+# What the recipe was that the results are of.
+RECIPE = "recipe.json"
 
 
 def append(file: Path, record: dict[str, Any]) -> None:

@@ -66,7 +66,7 @@ def run(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
-        _keep_identity(recipe, folder / "recipe.json")
+        _keep_identity(recipe, folder / results.RECIPE)
         enable_op_determinism()
         file = folder / results.RESULTS
         records = results.read(file)

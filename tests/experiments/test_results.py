@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from keras_kd.experiments import Report, results
+from keras_kd.experiments import RECIPES, Report, comparison, results
 from keras_kd.experiments.figures import FIGURES
 
 VERSIONS = {
@@ -125,11 +125,67 @@ def test_report(tmp_path):
     ]
     assert rows["online"][2] == "30.0 (1 of 2 seeds)"
     assert "- online: the nearest later checkpoint" in text
-    assert "keras-kd run made_up --seeds 2" in text
+    assert "with a recipe of its own" in text
     assert "(012345678)" in text
     assert "0.1 hours" in text
     (table,) = report.terminal()
     assert table.row_count == 4
+
+
+def test_the_command_of_a_report(tmp_path):
+    made = [dict(record("none", 0, 0.5), recipe="digits")]
+    folder = write(tmp_path / "run", made)
+    assert "\n`keras-kd run digits --seeds 1`\n" in Report(folder).markdown()
+    recipe = RECIPES["digits"].with_settings({"epochs": "7", "students": "resnet8"})
+    (folder / results.RECIPE).write_text(json.dumps(recipe.identity))
+    assert (
+        "`keras-kd run digits --seeds 1`, with "
+        '`students` = [{"network": "resnet8", "width": null}], `epochs` = 7\n'
+    ) in Report(folder).markdown()
+
+
+def test_online_against_offline(tmp_path):
+    rng = np.random.default_rng(0)
+    offline, gain = rng.uniform(0.5, 0.9, 4), rng.uniform(0.01, 0.03, 4)
+    records = [record("offline", s, a) for s, a in enumerate(offline)]
+    records += [record("online", s, a) for s, a in enumerate(offline + gain)]
+    records += [record("online_hold", s, offline[s] - gain[s]) for s in (0, 1, 3)]
+    records += [record("equal_epochs", s, offline[s] + (-0.1) ** s) for s in range(4)]
+    # Without an offline student at its temperature.
+    records += [record("online", 0, 0.9, temperature=1.0)]
+    records += [record("offline_averaged", 2, 0.5), record("online_averaged", 2, 0.6)]
+    found = {
+        (d.method, d.baseline): d for d in comparison.online_against_offline(records)
+    }
+    assert list(found) == [
+        ("online", "offline"),
+        ("online_hold", "offline"),
+        ("equal_epochs", "offline"),
+        ("online_averaged", "offline"),
+        ("online_averaged", "offline_averaged"),
+    ]
+    online = found["online", "offline"]
+    assert online.mean == pytest.approx(100 * gain.mean())
+    assert online.error == pytest.approx(100 * stats.sem(gain))
+    for difference in found.values():
+        if len(difference.values) > 1:
+            low, high = stats.t.interval(
+                0.95, len(difference.values) - 1, difference.mean, difference.error
+            )
+            verdict = "wins" if low > 0 else "loses" if high < 0 else "ties"
+            assert difference.verdict == verdict
+    verdicts = {method: d.verdict for (method, _), d in found.items()}
+    assert verdicts == {
+        "online": "wins",
+        "online_hold": "loses",
+        "equal_epochs": "ties",
+        "online_averaged": "one seed",
+    }
+    text = Report(write(tmp_path / "run", records)).markdown()
+    assert (
+        f"| digits | lenet5 | 4 | online | offline | {online.mean:+.2f} ± "
+        f"{online.error:.2f} | 4 | wins |"
+    ) in text
 
 
 def test_a_report_of_nothing(tmp_path):
