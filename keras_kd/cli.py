@@ -189,8 +189,32 @@ def train_teacher(
     _write(out, teacher, run, settings)
 
 
+_TEACHERS_FROM_A_FOLDER = ("offline", "online")
+_TAUGHT = (*_TEACHERS_FROM_A_FOLDER, "together")
+_MODES_OF_OPTIONS = {
+    "teacher": _TEACHERS_FROM_A_FOLDER,
+    "cache": _TEACHERS_FROM_A_FOLDER,
+    "teacher_network": ("together",),
+    "temperature": _TAUGHT,
+    "alpha": _TAUGHT,
+    "hold": ("online",),
+}
+
+
+def _refuse_unused(context: typer.Context, mode: str) -> None:
+    for name, modes in _MODES_OF_OPTIONS.items():
+        source = context.get_parameter_source(name)
+        if mode not in modes and source is not None and source.name == "COMMANDLINE":
+            option = "--" + name.replace("_", "-")
+            raise typer.BadParameter(
+                f"--mode {mode} makes no use of {option}; it is for --mode "
+                f"{' or '.join(modes)}."
+            )
+
+
 @app.command()
 def distill(
+    context: typer.Context,
     out: Out,
     mode: Annotated[
         experiments.Mode,
@@ -235,15 +259,15 @@ def distill(
 ) -> None:
     """Train a student, with or without a teacher."""
     settings = dict(locals())
+    del settings["context"]
+    _refuse_unused(context, mode)
     trajectory = None
-    if mode in ("offline", "online"):
+    if mode in _TEACHERS_FROM_A_FOLDER:
         if teacher is None:
             raise typer.BadParameter(
                 f"--mode {mode} needs --teacher, a folder of `keras-kd train-teacher`."
             )
         trajectory = TeacherTrajectory(teacher / "trajectory")
-    elif cache is not None:
-        raise typer.BadParameter(f"--mode {mode} does not learn from a --cache.")
     supervision = None if cache is None else SupervisionCache(cache)
     data = _load(dataset, data_folder, n_train)
     shape, classes = data.x_train.shape[1:], data.classes
