@@ -1,5 +1,7 @@
 """The studies: the paper's, and those that two cores finish."""
 
+import dataclasses
+
 from keras_kd.experiments.methods import METHODS
 from keras_kd.experiments.recipe import Architecture, Data, Recipe
 
@@ -56,137 +58,105 @@ _LENET5 = Architecture("lenet5", 1)
 _HALF_LENET5 = Architecture("lenet5", 0.5)
 _LENET5X2 = Architecture("lenet5", 2)
 
+_ON_DIGITS = Recipe(
+    name="digits",
+    about="all methods on 1,000 handwritten digits",
+    data=(_DIGITS,),
+    teacher=_RESNET8,
+    students=(_HALF_LENET5,),
+    methods=_ALL,
+    epochs=30,
+    teacher_epochs=30,
+    batch_size=64,
+    learning_rates=_RATES,
+    assistant=_LENET5X2,
+    ntk_images=256,
+    seeds=5,
+)
+# The questions about one quantity: fewer methods, one learning rate.
+_QUESTION = dataclasses.replace(
+    _ON_DIGITS,
+    methods=("none", "offline", "online", "online_averaged"),
+    learning_rates=(0.1,),
+    assistant=None,
+    ntk_images=0,
+    seeds=3,
+)
+_ON_GARMENTS = Recipe(
+    name="fashion_mnist",
+    about="all methods but one on 10,000 garments",
+    data=(_FASHION,),
+    teacher=_RESNET8,
+    students=(_LENET5,),
+    methods=_BUT_TOGETHER,
+    epochs=15,
+    teacher_epochs=15,
+    learning_rates=_RATES,
+    assistant=_LENET5X2,
+    ntk_images=256,
+)
+
 _TWO_CORES = (
-    Recipe(
-        name="digits",
-        about="all methods on 1,000 handwritten digits",
-        data=(_DIGITS,),
-        teacher=_RESNET8,
-        students=(_HALF_LENET5,),
-        methods=_ALL,
-        epochs=30,
-        teacher_epochs=30,
-        batch_size=64,
-        learning_rates=_RATES,
-        assistant=_LENET5X2,
-        ntk_images=256,
-        seeds=5,
-    ),
-    Recipe(
-        name="fashion_mnist",
-        about="all methods but one on 10,000 garments",
-        data=(_FASHION,),
-        teacher=_RESNET8,
-        students=(_LENET5,),
-        methods=_BUT_TOGETHER,
-        epochs=15,
-        teacher_epochs=15,
-        learning_rates=_RATES,
-        assistant=_LENET5X2,
-        ntk_images=256,
-    ),
-    Recipe(
+    _ON_DIGITS,
+    _ON_GARMENTS,
+    dataclasses.replace(
+        _ON_GARMENTS,
         name="noisy_fashion_mnist",
         about="the same with 20 % wrong labels",
         data=(_NOISY,),
-        teacher=_RESNET8,
-        students=(_LENET5,),
-        methods=_BUT_TOGETHER,
-        epochs=15,
-        teacher_epochs=15,
-        learning_rates=_RATES,
-        assistant=_LENET5X2,
-        ntk_images=256,
     ),
-    Recipe(
+    dataclasses.replace(
+        _ON_GARMENTS,
         name="binary_fashion_mnist",
         about="the same with two classes: garments 0 to 4, and 5 to 9",
         data=(_BINARY,),
-        teacher=_RESNET8,
-        students=(_LENET5,),
-        methods=_BUT_TOGETHER,
-        epochs=15,
-        teacher_epochs=15,
-        learning_rates=_RATES,
-        assistant=_LENET5X2,
-        ntk_images=256,
     ),
-    Recipe(
+    dataclasses.replace(
+        _ON_GARMENTS,
         name="fashion_overlay",
         about="all methods but one on 10,000 overlaid pairs, 55 classes",
         data=(_OVERLAY,),
         teacher=_RESNET20,
         students=(_HALF_LENET5, _LENET5X2),
-        methods=_BUT_TOGETHER,
-        epochs=15,
-        teacher_epochs=15,
-        learning_rates=_RATES,
         assistant=_RESNET8,
-        ntk_images=256,
     ),
-    Recipe(
+    dataclasses.replace(
+        _QUESTION,
         name="digits_complexity",
         about="supervision complexity over training",
-        data=(_DIGITS,),
-        teacher=_RESNET8,
-        students=(_HALF_LENET5,),
         methods=("online", "online_averaged"),
-        epochs=30,
-        teacher_epochs=30,
-        batch_size=64,
         complexity_images=256,
         seeds=1,
     ),
-    Recipe(
+    dataclasses.replace(
+        _QUESTION,
         name="digits_spacing",
         about="how often must the teacher be recorded?",
-        data=(_DIGITS,),
-        teacher=_RESNET8,
-        students=(_HALF_LENET5,),
         methods=("offline", "online", "online_averaged"),
-        temperatures=(1.0, 4.0),
         spacings=(1, 2, 5, 10, 30),
-        epochs=30,
-        teacher_epochs=30,
-        batch_size=64,
     ),
-    Recipe(
+    dataclasses.replace(
+        _QUESTION,
         name="digits_gap",
         about="gain of online distillation against the student's size",
-        data=(_DIGITS,),
-        teacher=_RESNET8,
         students=tuple(Architecture("lenet5", w) for w in (0.5, 1, 2, 4, 8)),
-        methods=("none", "offline", "online", "online_averaged"),
-        epochs=30,
-        teacher_epochs=30,
-        batch_size=64,
     ),
-    Recipe(
+    dataclasses.replace(
+        _QUESTION,
         name="digits_size",
         about="gain of online distillation against the number of images",
         data=tuple(
-            Data("digits", n_train=n, n_validation=297) for n in (125, 250, 500, 1_000)
+            dataclasses.replace(_DIGITS, n_train=n) for n in (125, 250, 500, 1_000)
         ),
-        teacher=_RESNET8,
-        students=(_HALF_LENET5,),
-        methods=("none", "offline", "online", "online_averaged"),
-        epochs=30,
-        teacher_epochs=30,
-        batch_size=64,
     ),
-    Recipe(
+    dataclasses.replace(
+        _QUESTION,
         name="digits_noise",
         about="gain of online distillation against label noise",
         data=tuple(
-            Data("digits", n_train=1_000, n_validation=297, label_noise=share)
+            dataclasses.replace(_DIGITS, label_noise=share)
             for share in (0.0, 0.1, 0.2, 0.4)
         ),
-        teacher=_RESNET8,
-        students=(_HALF_LENET5,),
-        methods=("none", "offline", "online", "online_averaged"),
-        epochs=30,
-        teacher_epochs=30,
-        batch_size=64,
     ),
 )
 
