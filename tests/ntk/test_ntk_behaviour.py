@@ -19,6 +19,7 @@ from keras_kd.ntk import (
     ntk_similarity,
     plan,
 )
+from keras_kd.ntk.factors.outer import OuterProduct
 
 
 def error(found, expected):
@@ -640,6 +641,19 @@ def test_features_of_one_seed_are_the_same_for_every_batch_size():
     assert not np.allclose(ntk_features(model, x, 32, seed=4), one)
     with pytest.raises(ValueError, match="`dim`"):
         ntk_features(model, x, 0)
+
+
+@pytest.mark.parametrize("name", ["conv2d_grouped_strided", "conv1d_same", "embedding"])
+def test_features_by_gradients_and_by_positions(name, monkeypatch, float64):
+    model, spec = build(name)
+    x = inputs_for(spec, 3)
+    found = []
+    for form in (True, False):
+        monkeypatch.setattr(
+            OuterProduct, "_form_to_project", lambda *_, form=form: form
+        )
+        found.append(ntk_features(model, x, 16))
+    np.testing.assert_allclose(*found, rtol=1e-9, atol=1e-12)
 
 
 def test_features_agree_between_backends():

@@ -279,29 +279,63 @@ class OuterProduct:
             signs: `(q, dim)`.
             directions: `directions(place, kind, size)`, random signs `(size, dim)`.
         """
-        _, t, g, i, o = self._sizes
-        dim = signs.shape[1]
-        d_type = self.calls[0][1].dtype
-        total = np.zeros((len(self), dim), d_type)
-        step = max(1, _PIECE // (8 * t * max(g * i, g * o, dim)))
-        for group in range(g):
-            if self.kernel is not None:
-                left = directions(self.kernel, 2 * group, i).astype(d_type)
-                right = directions(self.kernel, 2 * group + 1, o).astype(d_type)
-            for inputs, d in self.calls:
-                for first in range(0, len(self), step):
-                    rows = slice(first, first + step)
-                    if self.kernel is None:
-                        continue
-                    a = inputs.take(rows).columns()[:, :, group] @ left
-                    for q, sign in enumerate(signs):
-                        # Summed over positions first, signed afterwards.
-                        product = a * (d[q, rows, :, group] @ right)
-                        total[rows] += product.sum(1) * sign
+        total = np.zeros((len(self), signs.shape[1]), self.calls[0][1].dtype)
+        if self.kernel is not None:
+            g, i, o = self._sizes[2:]
+            sides = [
+                [
+                    directions(self.kernel, 2 * group + side, size).astype(total.dtype)
+                    for side, size in enumerate((i, o))
+                ]
+                for group in range(g)
+            ]
+            if self._form_to_project(signs.shape[1]):
+                self._project_gradients(total, signs, sides)
+            else:
+                self._project_positions(total, signs, sides)
         if self.bias is not None:
             bias = Explicit(self.bias, self._bias_gradients())
             total += bias.project(signs, directions)
         return total
+
+    def _form_to_project(self, dim: int) -> bool:
+        """Whether it takes less to form the gradients than to project positions."""
+        q, t, g, i, o = self._sizes
+        positions = t * dim * (2.0 * (i / q + o) + _ELEMENTWISE)
+        gradients = 2.0 * i * o * (t + dim)
+        small = q * g * i * o <= _PIECE
+        return self.prefer != "structured" and small and gradients < positions
+
+    def _project_gradients(self, total, signs, sides) -> None:
+        q, _, g, i, o = self._sizes
+        dim = signs.shape[1]
+        step = max(1, _BLOCK // (q * max(g * i * o, dim)))
+        columns = max(1, _BLOCK // (o * dim))
+        for first in range(0, len(self), step):
+            rows = slice(first, first + step)
+            gradients = self.take(rows)._kernel_gradients()
+            for group, (left, right) in enumerate(sides):
+                for begin in range(0, i, columns):
+                    block = slice(begin, begin + columns)
+                    both = (left[block, None] * right).reshape(-1, dim)
+                    part = gradients[:, :, group, block].reshape(q, -1, len(both))
+                    for of_output, sign in zip(part, signs, strict=True):
+                        total[rows] += of_output @ both * sign
+
+    def _project_positions(self, total, signs, sides) -> None:
+        _, t, g, i, o = self._sizes
+        step = max(1, _PIECE // (8 * t * max(g * i, g * o, signs.shape[1])))
+        for inputs, d in self.calls:
+            for first in range(0, len(self), step):
+                rows = slice(first, first + step)
+                columns = inputs.take(rows).columns()
+                for group, (left, right) in enumerate(sides):
+                    a = columns[:, :, group] @ left
+                    for of_output, sign in zip(
+                        d[:, rows, :, group], signs, strict=True
+                    ):
+                        # Summed over positions first, signed afterwards.
+                        total[rows] += (a * (of_output @ right)).sum(1) * sign
 
     def in_dtype(self, dtype) -> "OuterProduct":
         """The same in another precision."""
