@@ -63,7 +63,7 @@ WORKLOADS = {
     "resnet20": ("resnet20", 0, (256,)),
     "mobilenet_v3_0_35": ("mobilenet_v3_0_35", 0, (256,)),
 }
-TILES = (128, 256, 512)
+TILES = (128, 256, 512, 1024, 2048)
 
 
 class Failure(Exception):
@@ -251,7 +251,7 @@ def contenders(args):
             n,
         )
         # Tiles are alike, so that a part of them tells which are best.
-        some = min(n, 1024)
+        some = min(n, max(TILES))
         for family, lower in (("nt.batch", False), ("lower tiles", True)):
             yield (
                 family,
@@ -262,7 +262,7 @@ def contenders(args):
                     if t < n and n % t == 0
                 ],
                 some,
-                min(n, max(TILES)),
+                some,
             )
 
     def chunks(n, k):
@@ -275,10 +275,11 @@ def contenders(args):
 
     def gram(n, k):
         yield "unbatched", [{"batch": 0, "unfold": u} for u in (True, False)], n, n
+        some = min(n, 1024)
         batched = [
-            {"batch": b, "unfold": u} for u in (True, False) for b in TILES if b < n
+            {"batch": b, "unfold": u} for u in (True, False) for b in TILES if b < some
         ]
-        yield "batched", batched, min(n, 1024), min(n, 512)
+        yield "batched", batched, some, min(n, 512)
 
     made = {b: ours(b) for b in ("jax", "tensorflow", "torch")}
     made["torch.func"] = Contender(
