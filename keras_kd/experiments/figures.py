@@ -6,6 +6,9 @@ import itertools
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from scipy.stats import spearmanr
+
+from keras_kd.experiments.methods import METHODS
 from keras_kd.experiments.results import grouped, mean_and_standard_error
 from keras_kd.plots import LINES, plot_complexity
 
@@ -15,6 +18,8 @@ if TYPE_CHECKING:
 
 Records = list[dict[str, Any]]
 _PREFIX = "complexity_"
+# One for each method.
+_MARKERS = "os^Dvx+*<>Pd"
 
 
 def complexity(records: Records) -> Figure | None:
@@ -108,21 +113,24 @@ def agreement(records: Records) -> Figure | None:
         return None
     figure, axes = _panels(2)
     for ax, (column, label) in zip(axes, columns.items(), strict=True):
-        lines = itertools.cycle(LINES)
+        scale = 100 if column == "fidelity" else 1
         for method, group in grouped(of_teacher, lambda r: r["method"]).items():
-            colour, _, marker = next(lines)
-            scale = 100 if column == "fidelity" else 1
             ax.plot(
                 [scale * r[column] for r in group],
                 _accuracies(group),
                 linestyle="",
-                marker=marker,
-                color=colour,
-                fillstyle="none" if colour != "#000000" else "full",
+                marker=_MARKERS[list(METHODS).index(method)],
+                color="#000000",
+                fillstyle="none",
                 label=method.replace("_", " "),
             )
         ax.set(xlabel=label, ylabel="test accuracy (%)")
-    axes[-1].legend(frameon=False, fontsize="small")
+        pairs = [r[column] for r in of_teacher], _accuracies(of_teacher)
+        # It is not defined where one of them is constant.
+        if all(len(set(values)) > 1 for values in pairs):
+            order = spearmanr(*pairs).statistic
+            ax.set_title(f"Spearman's correlation {order:.2f}")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right")
     return figure
 
 

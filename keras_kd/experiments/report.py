@@ -41,8 +41,8 @@ class Report:
         self.name = records[0]["recipe"]
         self.teachers = [r for r in records if r["method"] == "teacher"]
         students = [r for r in records if r["method"] != "teacher"]
-        rates = sorted({r["learning_rate"] for r in students if r["seed"] == 0})
-        self.students = results.chosen(students, rates)
+        self.rates = sorted({r["learning_rate"] for r in students if r["seed"] == 0})
+        self.students = results.chosen(students, self.rates)
         """Records at the chosen learning rates."""
         self.unfinished = len({r["setting"] for r in students}) - len(
             {r["setting"] for r in self.students}
@@ -130,7 +130,7 @@ class Report:
             "",
             "Percent, mean ± standard error over the seeds, of the test images; the "
             "best mean in bold. Learning rates were chosen on validation images with "
-            "the first seed.",
+            f"the first seed, from {', '.join(f'{rate:g}' for rate in self.rates)}.",
             "",
         ]
         for title, columns, rows in self.tables():

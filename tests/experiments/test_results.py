@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from keras_kd.experiments import RECIPES, Report, comparison, results
+from keras_kd.experiments import METHODS, RECIPES, Report, comparison, results
 from keras_kd.experiments.figures import FIGURES
 
 VERSIONS = {
@@ -224,11 +224,17 @@ def test_figure_of_spacings():
 
 
 def test_figure_of_agreement():
-    records = [record(m, 0, 0.5) for m in ("offline", "online", "born_again")]
+    records = [
+        record(method, 0, (50 + i) / 100, fidelity=0.25) | {"ntk_similarity": 0.9 - i}
+        for i, method in enumerate(METHODS)
+    ]
     figure = FIGURES["agreement"](records)
     first, second = figure.axes
-    assert [line.get_xydata().tolist() for line in first.lines] == [[[25, 50]]] * 3
-    np.testing.assert_allclose(second.lines[0].get_xydata(), [[0.5 / 3, 50]])
+    points = [line.get_xydata().tolist() for line in first.lines]
+    assert points == [[[25, pytest.approx(50 + i)]] for i in range(len(METHODS))]
+    np.testing.assert_allclose(second.lines[1].get_xydata(), [[-0.1, 51]])
+    assert (first.get_title(), second.get_title()[-5:]) == ("", "-1.00")
+    assert len({line.get_marker() for line in first.lines}) == len(METHODS)
     assert FIGURES["agreement"](records[:2]) is None
 
 
