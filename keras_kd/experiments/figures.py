@@ -130,7 +130,8 @@ def agreement(records: Records) -> Figure | None:
         if all(len(set(values)) > 1 for values in pairs):
             order = spearmanr(*pairs).statistic
             ax.set_title(f"Spearman's correlation {order:.2f}")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right")  # type: ignore[call-overload]
     return figure
 
 
