@@ -67,6 +67,15 @@ class Report:
             f", with {', '.join(changes)}" if changes else ""
         )
 
+    def _choice_of_rates(self) -> str:
+        rates = [f"{rate:g}" for rate in self.rates]
+        if len(rates) == 1:
+            return f"Learning rate: {rates[0]}."
+        return (
+            f"Learning rates were chosen from {', '.join(rates)} on validation images "
+            "with the first seed."
+        )
+
     def tables(self) -> list[tuple[str, list[str], Rows]]:
         """For each data set and student: title, columns, and the rows."""
         return [
@@ -123,14 +132,14 @@ class Report:
         """The whole report; `images` are linked by their file names."""
         versions = self.versions
         backend = versions["backend"]
+        spread = ", mean ± standard error over the seeds" if self.seeds > 1 else ""
         lines = [
             f"# {self.name}",
             "",
             self._command(),
             "",
-            "Percent, mean ± standard error over the seeds, of the test images; the "
-            "best mean in bold. Learning rates were chosen on validation images with "
-            f"the first seed, from {', '.join(f'{rate:g}' for rate in self.rates)}.",
+            f"Percent of the test images{spread}; the best in bold. "
+            + self._choice_of_rates(),
             "",
         ]
         for title, columns, rows in self.tables():
@@ -153,9 +162,12 @@ class Report:
                 "",
             ]
         for image in images:
-            lines += [f"![{image.stem.replace('_', ' ')}]({image.name})", ""]
+            title = image.stem.replace("_", " ").replace("-", ": ")
+            lines += [f"![{title}]({image.name})", ""]
+        hours = self.seconds / 3600
+        spent = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
         lines.append(
-            f"{self.seconds / 3600:.1f} hours of training on {versions['cores']} "
+            f"{spent} of training on {versions['cores']} "
             f"{versions['machine']} core(s); keras_kd {versions['keras_kd']}"
             + (f" ({versions['commit'][:9]})" if versions["commit"] else "")
             + f", Keras {versions['keras']}, {backend} {versions[backend]}, Python "

@@ -127,7 +127,8 @@ def test_report(tmp_path):
     assert "- online: the nearest later checkpoint" in text
     assert "with a recipe of its own" in text
     assert "(012345678)" in text
-    assert "0.1 hours" in text
+    assert "\n6 minutes of training" in text
+    assert "from 0.1, 1 on validation images" in text
     (table,) = report.terminal()
     assert table.row_count == 4
 
