@@ -1,7 +1,8 @@
 # make demo   the main job on real images, with TensorFlow
 # make test   the tests on TensorFlow, JAX and PyTorch
+# make docs   the documentation, in site/
 #
-# Both set up everything that they need in .venv.
+# All set up everything that they need in .venv.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -21,7 +22,7 @@ else
 TENSORFLOW := tensorflow
 endif
 
-.PHONY: demo test lint test-lowest-keras clean $(BACKENDS:%=test-%)
+.PHONY: demo test lint docs test-lowest-keras clean $(BACKENDS:%=test-%)
 
 demo: $(VENV)/demo-ready
 	KERAS_BACKEND=tensorflow $(BIN)/keras-kd demo $(ARGS)
@@ -39,6 +40,11 @@ lint: $(VENV)/test-ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Strict: a link that leads nowhere, or a name without a docstring's page, is an error.
+docs: $(VENV)/docs-ready
+	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true KERAS_BACKEND=tensorflow \
+		$(BIN)/mkdocs build --quiet --strict
+
 # The oldest Keras that pyproject.toml admits, laid over the environment.
 test-lowest-keras: $(VENV)/test-ready
 	$(PIP) --upgrade --no-deps --target .lowest-keras "keras==$$(sed -n 's/.*"keras>=\([0-9.]*\)".*/\1/p' pyproject.toml).0"
@@ -54,6 +60,10 @@ $(VENV)/demo-ready: $(VENV)/python-ready pyproject.toml constraints.txt
 	$(PIP) -c $(CONSTRAINTS) -e ".[plot]"
 	@touch $@
 
+$(VENV)/docs-ready: $(VENV)/demo-ready
+	$(PIP) -c $(CONSTRAINTS) -e ".[plot,docs]"
+	@touch $@
+
 # PyTorch first and by its exact version: what depends on it then takes it as it is.
 $(VENV)/test-ready: $(VENV)/demo-ready
 	$(PIP) -c $(CONSTRAINTS) torch || { echo "No CPU build of PyTorch was found. Point pip at one (PIP_EXTRA_INDEX_URL or PIP_FIND_LINKS) and try again."; exit 1; }
@@ -63,4 +73,4 @@ $(VENV)/test-ready: $(VENV)/demo-ready
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .lowest-keras build *.egg-info
+	rm -rf $(VENV) .lowest-keras build site *.egg-info
