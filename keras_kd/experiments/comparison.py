@@ -106,7 +106,10 @@ def markdown(differences: Iterable[Difference]) -> list[str]:
         method = d.method.replace("_", " ")
         if d.spacing != 1:
             method += f", every {d.spacing} epochs"
-        points = f"{d.mean:+.2f}" + ("" if d.error is None else f" ± {d.error:.2f}")
+        # Not -0.00.
+        points = f"{round(d.mean, 2) + 0.0:+.2f}" + (
+            "" if d.error is None else f" ± {d.error:.2f}"
+        )
         lines.append(
             f"| {d.data} | {d.student} | {d.temperature:g} | {method} | "
             f"{d.baseline.replace('_', ' ')} | {points} | {len(d.values)} | "

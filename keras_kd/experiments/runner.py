@@ -52,7 +52,9 @@ def run(
     Args:
         recipe: the study.
         folder: for `results.jsonl`, teachers and weights: new, or one of an earlier run
-            of the same recipe, which may have had fewer seeds.
+            of the same recipe, which may have had fewer seeds. Of that run,
+            `recipe.json` and `results.jsonl` are enough: what else is needed is trained
+            again.
         data_folder: where the data set's files are, if not in a usual place.
         watch: is told of the progress.
 
@@ -127,7 +129,9 @@ class _Seed:
         return [self.watch.training(label, epochs)]
 
     def keep(self, record: dict[str, Any]) -> None:
-        """Writes a result, for good."""
+        """Writes a result, for good; one that is there stays."""
+        if any(r["cell"] == record["cell"] for r in self.records):
+            return
         record = {"recipe": self.recipe.name, **record, "versions": provenance()}
         results.append(self.file, record)
         # As it will be read again.
@@ -237,6 +241,8 @@ class _Seed:
         assert rate is not None  # Labels come first.
         labels = Cell(cell.data, cell.student, "none", None, 1, rate, self.seed)
         folder = self._folder(labels)
+        if not (folder / WEIGHTS).exists():
+            self._run(labels)
         model = build(
             cell.student.network,
             self.images.shape,

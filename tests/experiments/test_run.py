@@ -1,6 +1,7 @@
 """A whole study, small: every method, resumed, extended, refused."""
 
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -110,6 +111,20 @@ def test_nothing_is_run_twice_and_seeds_are_added(study):
     watch = Watch()
     assert run(small(), folder, watch=watch) == records
     assert watch.labels == []
+
+
+def test_results_are_enough_to_go_on(tmp_path):
+    recipe = small(methods="none,offline,born_again")
+    whole = run(recipe, tmp_path)
+    file = tmp_path / "results.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:3]))
+    shutil.rmtree(next(tmp_path.glob("digits-*")))
+    # The teacher, who writes its record, is gone, and so is the student that is born
+    # again.
+    again = run(recipe, tmp_path)
+    assert numbers(again) == numbers(whole)
+    assert len(file.read_text().splitlines()) == len(lines) == 4
 
 
 def test_another_recipe_is_refused(study):
