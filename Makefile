@@ -40,7 +40,7 @@ lint: $(VENV)/test-ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Strict: a link that leads nowhere, or a name without a docstring's page, is an error.
+# Strict: a link that leads nowhere, or a name that is not there, is an error.
 docs: $(VENV)/docs-ready
 	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true KERAS_BACKEND=tensorflow \
 		$(BIN)/mkdocs build --quiet --strict
