@@ -40,10 +40,11 @@ lint: $(VENV)/test-ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Strict: a link that leads nowhere, or a name that is not there, is an error.
+# Strict: a link that leads nowhere, or a name that is not there, is an error. The
+# page of the command line is made by a program that is looked for on PATH.
 docs: $(VENV)/docs-ready
 	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true KERAS_BACKEND=tensorflow \
-		$(BIN)/mkdocs build --quiet --strict
+		PATH="$(abspath $(BIN)):$$PATH" $(BIN)/mkdocs build --quiet --strict
 
 # The oldest Keras that pyproject.toml admits, laid over the environment.
 test-lowest-keras: $(VENV)/test-ready
