@@ -60,7 +60,12 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(cache_app, name="cache")
-for command in (cli_studies.recipes, cli_studies.run, cli_studies.report):
+for command in (
+    cli_studies.recipes,
+    cli_studies.run,
+    cli_studies.report,
+    cli_studies.compare_studies,
+):
     app.command()(command)
 console = Console()
 

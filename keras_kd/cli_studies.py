@@ -1,4 +1,4 @@
-"""`keras-kd recipes`, `run` and `report`: whole studies."""
+"""`keras-kd recipes`, `run`, `report` and `compare-studies`: whole studies."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +17,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from keras_kd.experiments.overview import Overview
 from keras_kd.experiments.recipes import RECIPES
 from keras_kd.experiments.report import Report
 from keras_kd.experiments.runner import run as run_recipe
@@ -132,3 +133,16 @@ def report(
             console.print(table)
         for file in one.write(folder / "report" if out is None else out):
             console.print(f"written: {file}")
+
+
+def compare_studies(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders of `run`.", metavar="RUN...")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("."),
+) -> None:
+    """When online distillation wins: its gains over offline in several studies."""
+    overview = Overview(runs)
+    console.print(overview.terminal())
+    for file in overview.write(out):
+        console.print(f"written: {file}")

@@ -3,6 +3,7 @@
 from keras_kd.experiments.demo import demo
 from keras_kd.experiments.methods import METHODS, Method
 from keras_kd.experiments.networks import NETWORKS, Network, build
+from keras_kd.experiments.overview import Overview
 from keras_kd.experiments.recipe import Architecture, Cell, Data, Recipe
 from keras_kd.experiments.recipes import RECIPES
 from keras_kd.experiments.report import Report
@@ -27,6 +28,7 @@ __all__ = [
     "Method",
     "Mode",
     "Network",
+    "Overview",
     "Recipe",
     "Report",
     "build",

@@ -6,7 +6,7 @@ from typing import Any
 
 from scipy.stats import t as student_t
 
-from keras_kd.experiments.methods import METHODS
+from keras_kd.experiments.methods import METHODS, title
 from keras_kd.experiments.results import grouped, mean_and_standard_error
 
 CONFIDENCE = 0.95
@@ -48,12 +48,19 @@ class Difference:
         return mean_and_standard_error(list(self.values))[1]
 
     @property
+    def half_width(self) -> float | None:
+        """Of Student's 95 % interval around the mean; `None` with one seed."""
+        if self.error is None:
+            return None
+        quantile = student_t.ppf((1 + CONFIDENCE) / 2, len(self.values) - 1)
+        return float(quantile) * self.error
+
+    @property
     def verdict(self) -> str:
         """`"wins"` or `"loses"` where Student's 95 % interval leaves out 0."""
-        if self.error is None:
+        if self.half_width is None:
             return "one seed"
-        quantile = student_t.ppf((1 + CONFIDENCE) / 2, len(self.values) - 1)
-        if abs(self.mean) <= quantile * self.error:
+        if abs(self.mean) <= self.half_width:
             return "ties"
         return "wins" if self.mean > 0 else "loses"
 
@@ -103,17 +110,14 @@ def markdown(differences: Iterable[Difference]) -> list[str]:
         "|---|---|---:|---|---|---:|---:|---|",
     ]
     for d in differences:
-        method = d.method.replace("_", " ")
-        if d.spacing != 1:
-            method += f", every {d.spacing} epochs"
         # Not -0.00.
         points = f"{round(d.mean, 2) + 0.0:+.2f}" + (
             "" if d.error is None else f" ± {d.error:.2f}"
         )
         lines.append(
-            f"| {d.data} | {d.student} | {d.temperature:g} | {method} | "
-            f"{d.baseline.replace('_', ' ')} | {points} | {len(d.values)} | "
-            f"{d.verdict} |"
+            f"| {d.data} | {d.student} | {d.temperature:g} | "
+            f"{title(d.method, d.spacing)} | {title(d.baseline)} | {points} | "
+            f"{len(d.values)} | {d.verdict} |"
         )
     return lines
 

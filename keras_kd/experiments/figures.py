@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from scipy.stats import spearmanr
 
-from keras_kd.experiments.methods import METHODS
+from keras_kd.experiments.comparison import Difference
+from keras_kd.experiments.methods import METHODS, title
 from keras_kd.experiments.results import grouped, mean_and_standard_error
 from keras_kd.plots import LINES, plot_complexity
 
@@ -35,7 +36,7 @@ def complexity(records: Records) -> Figure | None:
             if key.startswith(_PREFIX)
         }
         plot_complexity(values, ax=ax)
-        ax.set_title(f"{record['method'].replace('_', ' ')}, {_temperature(record)}")
+        ax.set_title(f"{title(record['method'])}, {_temperature(record)}")
     return figure
 
 
@@ -122,7 +123,7 @@ def agreement(records: Records) -> Figure | None:
                 marker=_MARKERS[list(METHODS).index(method)],
                 color="#000000",
                 fillstyle="none",
-                label=method.replace("_", " "),
+                label=title(method),
             )
         ax.set(xlabel=label, ylabel="test accuracy (%)")
         pairs = [r[column] for r in of_teacher], _accuracies(of_teacher)
@@ -132,6 +133,64 @@ def agreement(records: Records) -> Figure | None:
             ax.set_title(f"Spearman's correlation {order:.2f}")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right")  # type: ignore[call-overload]
+    return figure
+
+
+def differences(studies: Mapping[str, Sequence[Difference]]) -> Figure:
+    """What online gains over offline: a panel for each temperature, in it a row for
+    each study, data set and student. Thick: the standard error; thin: Student's 95 %.
+
+    Args:
+        studies: their differences beside one baseline.
+    """
+    points = [(name, d) for name, of in studies.items() for d in of]
+    rows = list(dict.fromkeys((name, d.data, d.student) for name, d in points))
+    methods = list(dict.fromkeys((d.method, d.spacing) for _, d in points))
+    temperatures = sorted({d.temperature for _, d in points})
+    figure, axes = _panels(len(temperatures), height=1.6 + 0.5 * len(rows))
+    for ax, temperature in zip(axes, temperatures, strict=True):
+        for name, d in points:
+            if d.temperature != temperature:
+                continue
+            i = methods.index((d.method, d.spacing))
+            # The methods of a row below each other.
+            y = rows.index((name, d.data, d.student)) + 0.8 * (
+                (i + 0.5) / len(methods) - 0.5
+            )
+            colour, _, marker = LINES[i % len(LINES)]
+            for reach, width in ((d.half_width, 0.8), (d.error, 2.5)):
+                if reach is not None:
+                    ends = [d.mean - reach, d.mean + reach]
+                    ax.plot(ends, [y, y], color=colour, linewidth=width)
+            label = title(d.method, d.spacing)
+            ax.plot([d.mean], [y], marker, color=colour, markersize=5, label=label)
+        ax.axvline(0, color="#000000", linewidth=0.8)
+        # Most differences are below a point, and some are ten.
+        ax.set_xscale("symlog", linthresh=1)
+        reached = max(map(abs, ax.dataLim.intervalx))
+        ticks = [x for x in (-30, -10, -3, -1, 0, 1, 3, 10, 30) if abs(x) <= reached]
+        ax.set_xticks(ticks, [f"{x:+d}" if x else "0" for x in ticks])
+        ax.set_ylim(len(rows) - 0.5, -0.5)
+        ax.grid(visible=False, axis="y")
+        for y in range(1, len(rows)):
+            ax.axhline(y - 0.5, color="#cccccc", linewidth=0.8)
+        ax.set(
+            title=f"T = {temperature:g}",
+            xlabel="online minus offline, same seed (points, log beyond 1)",
+        )
+        ax.set_yticks(range(len(rows)), [])
+    axes[0].set_yticks(range(len(rows)), [f"{s}\n{d}, {n}" for s, d, n in rows])
+    handles = {
+        label: handle
+        for ax in axes
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(
+        list(handles.values()),
+        list(handles),
+        loc="outside lower center",
+        ncols=4,
+    )
     return figure
 
 
@@ -185,7 +244,7 @@ def _draw(ax: Axes, points, label, colour, style, marker) -> None:
 
 
 def _label(method: str, temperature: float | None) -> str:
-    name = method.replace("_", " ")
+    name = title(method)
     return name if temperature is None else f"{name}, T = {temperature:g}"
 
 
@@ -193,12 +252,12 @@ def _temperature(record: dict[str, Any]) -> str:
     return f"T = {record['temperature']:g}"
 
 
-def _panels(n: int) -> tuple[Figure, list[Axes]]:
+def _panels(n: int, height: float = 4.2) -> tuple[Figure, list[Axes]]:
     from matplotlib.figure import Figure
 
     columns = min(n, 2)
     rows = -(-n // columns)
-    figure = Figure(figsize=(5.4 * columns + 0.6, 4.2 * rows), layout="constrained")
+    figure = Figure(figsize=(5.4 * columns + 0.6, height * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for ax in axes:
         ax.grid(alpha=0.3)

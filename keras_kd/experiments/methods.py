@@ -78,3 +78,14 @@ METHODS: dict[str, Method] = {
     "born_again": Method("itself, trained on labels", "fixed", teacher="itself"),
     "together": Method("a teacher that trains in the same run", "together"),
 }
+
+
+def title(method: str, spacing: int = 1) -> str:
+    """A method's name in tables and figures.
+
+    Args:
+        method: a name in `METHODS`.
+        spacing: epochs from one recorded checkpoint to the next.
+    """
+    name = method.replace("_", " ")
+    return name if spacing == 1 else f"{name}, every {spacing} epochs"

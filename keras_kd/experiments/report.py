@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from keras_kd.experiments import comparison, figures, results
-from keras_kd.experiments.methods import METHODS
+from keras_kd.experiments.methods import METHODS, title
 from keras_kd.experiments.recipes import RECIPES
 from keras_kd.experiments.results import grouped, mean_and_standard_error
 
@@ -111,9 +111,8 @@ class Report:
             if len(group) < self.seeds:
                 text += f" ({len(group)} of {self.seeds} seeds)"
             temperature = first["temperature"]
-            name = _NAMES.get(first["method"], first["method"].replace("_", " "))
-            if first["spacing"] != 1:
-                name += f", every {first['spacing']} epochs"
+            method = first["method"]
+            name = _NAMES.get(method, title(method, first["spacing"]))
             rows.append(
                 (
                     name,
@@ -142,14 +141,14 @@ class Report:
             + self._choice_of_rates(),
             "",
         ]
-        for title, columns, rows in self.tables():
-            lines += [f"## {title}", "", "| " + " | ".join(columns) + " |"]
+        for heading, columns, rows in self.tables():
+            lines += [f"## {heading}", "", "| " + " | ".join(columns) + " |"]
             lines.append("|---|" + "---:|" * (len(columns) - 1))
             lines += ["| " + " | ".join([name, *cells]) + " |" for name, cells in rows]
             lines.append("")
         lines += ["Methods:", ""]
         for name in dict.fromkeys(r["method"] for r in self.students):
-            shown = _NAMES.get(name, name.replace("_", " "))
+            shown = _NAMES.get(name, title(name))
             lines.append(f"- {shown}: {METHODS[name].about}")
         lines.append("")
         differences = comparison.online_against_offline(self.students)
@@ -162,8 +161,8 @@ class Report:
                 "",
             ]
         for image in images:
-            title = image.stem.replace("_", " ").replace("-", ": ")
-            lines += [f"![{title}]({image.name})", ""]
+            about = image.stem.replace("_", " ").replace("-", ": ")
+            lines += [f"![{about}]({image.name})", ""]
         hours = self.seconds / 3600
         spent = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
         lines.append(
@@ -178,8 +177,8 @@ class Report:
     def terminal(self) -> list[Table]:
         """The tables for a terminal."""
         tables = []
-        for title, columns, rows in self.tables():
-            table = Table(title=f"{self.name}: {title}")
+        for heading, columns, rows in self.tables():
+            table = Table(title=f"{self.name}: {heading}")
             for i, column in enumerate(columns):
                 table.add_column(column, justify="right" if i else "left")
             for name, cells in rows:

@@ -5,7 +5,9 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 RESULTS = "results.jsonl"
 # What the recipe was that the results are of.
@@ -80,13 +82,11 @@ def chosen(records: list[dict[str, Any]], rates) -> list[dict[str, Any]]:
     return [r for r in records if r["learning_rate"] == by_setting[r["setting"]]]
 
 
-def grouped(
-    records: Iterable[dict[str, Any]], key: Callable[[dict[str, Any]], Any]
-) -> dict[Any, list[dict[str, Any]]]:
-    """Records by `key`, in the order in which keys first occur."""
-    groups: dict[Any, list[dict[str, Any]]] = {}
-    for record in records:
-        groups.setdefault(key(record), []).append(record)
+def grouped(items: Iterable[T], key: Callable[[T], Any]) -> dict[Any, list[T]]:
+    """Items by `key`, in the order in which keys first occur."""
+    groups: dict[Any, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
     return groups
 
 

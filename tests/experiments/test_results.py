@@ -5,56 +5,11 @@ import math
 
 import numpy as np
 import pytest
+from made_up_results import record, write
 from scipy import stats
 
 from keras_kd.experiments import METHODS, RECIPES, Report, comparison, results
 from keras_kd.experiments.figures import FIGURES
-
-VERSIONS = {
-    "keras_kd": "1",
-    "commit": "0123456789abcdef",
-    "python": "3.11",
-    "keras": "3",
-    "backend": "jax",
-    "jax": "0",
-    "cores": 1,
-    "machine": "x",
-}
-
-
-def record(method, seed, test, validation=0.5, rate=0.1, **values):
-    temperature = values.pop("temperature", None if method == "none" else 4.0)
-    setting = values.pop("setting", f"{method}-{temperature}-{values}")
-    return {
-        "recipe": "made_up",
-        "cell": f"{setting}/rate-{rate}/seed-{seed}",
-        "setting": setting,
-        "data": "digits",
-        "student": "lenet5",
-        "parameters": 10,
-        "n_train": 100,
-        "label_noise": 0.0,
-        "method": method,
-        "temperature": temperature,
-        "spacing": 1,
-        "learning_rate": rate,
-        "seed": seed,
-        "test_accuracy": test,
-        "validation_accuracy": validation,
-        "fidelity": None if method == "none" else test / 2,
-        "ntk_similarity": test / 3,
-        "seconds": 36.0,
-        "history": {"loss": [1.0]},
-        "versions": VERSIONS,
-        **values,
-    }
-
-
-def write(folder, records):
-    folder.mkdir(exist_ok=True)
-    for one in records:
-        results.append(folder / results.RESULTS, one)
-    return folder
 
 
 def test_what_a_crash_left_of_a_line(tmp_path):
