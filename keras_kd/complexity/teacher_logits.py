@@ -11,6 +11,7 @@ from keras_kd.ntk.examples import Examples
 from keras_kd.ntk.outputs import logits_of
 from keras_kd.outputs import check_last_activation, to_logits
 from keras_kd.teachers import TeacherTrajectory
+from keras_kd.teachers.live import check_finite_weights
 
 # Examples a forward pass.
 BATCH = 256
@@ -73,7 +74,8 @@ def check_teachers(named: dict[str, Any], n: int, k: int, outputs: str) -> None:
 
     Raises:
         ValueError: an array of another shape or not finite, a model that ends in
-            something else than `outputs`, a trajectory that cannot be loaded.
+            something else than `outputs` or has weights that are not finite, a
+            trajectory that cannot be loaded.
         FileNotFoundError: a checkpoint is missing.
     """
     for name, teacher in named.items():
@@ -81,6 +83,7 @@ def check_teachers(named: dict[str, Any], n: int, k: int, outputs: str) -> None:
             teacher.check()
         elif isinstance(teacher, keras.Model):
             check_last_activation(teacher, outputs, "teacher_outputs")
+            check_finite_weights(teacher, name)
         else:
             _checked(name, keras.ops.convert_to_numpy(teacher), n, k)
 

@@ -71,12 +71,27 @@ class LiveTeacher:
         Raises:
             ValueError: names the first such variable.
         """
-        for variable in self.model.weights:
-            if not keras.backend.is_float_dtype(variable.dtype):
-                continue
-            if not bool(keras.ops.all(keras.ops.isfinite(variable.value))):
-                raise ValueError(
-                    "The teacher's weights must be finite. Received: teacher "
-                    f"'{self.model.name}' with NaN or infinite values in "
-                    f"'{variable.path}'."
-                )
+        check_finite_weights(self.model, self.model.name)
+
+
+def check_finite_weights(model, name: str) -> None:
+    """Refuses a teacher with NaN or infinite weights.
+
+    Its outputs need not show them: a ReLU may make 0 of NaN, and does so in TensorFlow's
+    compiled functions on some processors.
+
+    Args:
+        model: the teacher.
+        name: what messages call it.
+
+    Raises:
+        ValueError: names the first such variable.
+    """
+    for variable in model.weights:
+        if not keras.backend.is_float_dtype(variable.dtype):
+            continue
+        if not bool(keras.ops.all(keras.ops.isfinite(variable.value))):
+            raise ValueError(
+                f"The teacher's weights must be finite. Received: teacher '{name}' with "
+                f"NaN or infinite values in '{variable.path}'."
+            )
