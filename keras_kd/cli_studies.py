@@ -47,7 +47,8 @@ class _Display:
     def finished(self, done: int, cells: int, record: dict[str, Any] | None) -> None:
         if self._grid_task is None:
             self._grid_task = self.grid.add_task("students", total=cells)
-        self.grid.update(self._grid_task, completed=done)
+        # More than at first, where higher learning rates turn out to be needed.
+        self.grid.update(self._grid_task, completed=done, total=cells)
         if record is not None:
             console.print(
                 f"{record['cell']}  test accuracy {100 * record['test_accuracy']:.2f} %"

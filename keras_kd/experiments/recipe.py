@@ -2,12 +2,14 @@
 
 import ast
 import dataclasses
+import itertools
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from keras_kd.experiments.methods import METHODS, Method
 from keras_kd.experiments.networks import NETWORKS
+from keras_kd.experiments.results import Rates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,6 +116,8 @@ class Recipe:
         teacher_epochs: of the teacher.
         batch_size: images a step.
         learning_rates: of which each student's is chosen.
+        higher_learning_rates: further ones to choose from, ascending, each tried only
+            while the highest so far was the best.
         teacher_learning_rate: of the teacher, and of an assistant.
         ema: decay, per step, of the averaged trajectory.
         assistant: between teacher and student, for `"assistant"`.
@@ -137,6 +141,7 @@ class Recipe:
     spacings: tuple[int, ...] = (1,)
     batch_size: int = 128
     learning_rates: tuple[float, ...] = (0.1,)
+    higher_learning_rates: tuple[float, ...] = ()
     teacher_learning_rate: float = 0.1
     ema: float = 0.99
     assistant: Architecture | None = None
@@ -179,8 +184,17 @@ class Recipe:
         for values, name in (
             (self.temperatures, "temperatures"),
             (self.learning_rates, "learning_rates"),
+            (self.higher_learning_rates, "higher_learning_rates"),
         ):
             _require(all(v > 0 for v in values), name, values, "> 0")
+        higher = [max(self.learning_rates), *self.higher_learning_rates]
+        _require(
+            len(self.learning_rates) == 1
+            or all(a < b for a, b in itertools.pairwise(higher)),
+            "higher_learning_rates",
+            self.higher_learning_rates,
+            f"ascending, and above {higher[0]:g}, the highest of `learning_rates`",
+        )
         for spacing in self.spacings:
             _require(
                 1 <= spacing <= self.teacher_epochs,
@@ -222,8 +236,13 @@ class Recipe:
                         0,
                     )
 
+    @property
+    def rates(self) -> Rates:
+        """The learning rates to choose from."""
+        return Rates(self.learning_rates, self.higher_learning_rates)
+
     def __len__(self) -> int:
-        """How many students are trained in all."""
+        """How many students are trained in all, without higher learning rates."""
         settings = sum(
             1
             for data in self.data

@@ -10,7 +10,7 @@ from rich.table import Table
 from keras_kd.experiments import comparison, figures, results
 from keras_kd.experiments.methods import METHODS, title
 from keras_kd.experiments.recipes import RECIPES
-from keras_kd.experiments.results import grouped, mean_and_standard_error
+from keras_kd.experiments.results import Rates, grouped, mean_and_standard_error
 
 _NAMES = {"none": "no distillation", "teacher": "*teacher*"}
 _PAIRS = (
@@ -41,15 +41,19 @@ class Report:
         self.name = records[0]["recipe"]
         self.teachers = [r for r in records if r["method"] == "teacher"]
         students = [r for r in records if r["method"] != "teacher"]
-        self.rates = sorted({r["learning_rate"] for r in students if r["seed"] == 0})
+        file = self.folder / results.RECIPE
+        self.recipe = json.loads(file.read_text()) if file.exists() else {}
+        first = {r["learning_rate"] for r in students if r["seed"] == 0}
+        self.rates = Rates(
+            self.recipe.get("learning_rates", sorted(first)),
+            self.recipe.get("higher_learning_rates", ()),
+        )
         self.students = results.chosen(students, self.rates)
         """Records at the chosen learning rates."""
         self.unfinished = len({r["setting"] for r in students}) - len(
             {r["setting"] for r in self.students}
         )
         self.seeds = len({r["seed"] for r in records})
-        file = self.folder / results.RECIPE
-        self.recipe = json.loads(file.read_text()) if file.exists() else {}
         self.seconds = sum(r["seconds"] for r in records)
         self.versions = records[-1]["versions"]
 
@@ -61,20 +65,20 @@ class Report:
         changes = [
             f"`{key}` = {json.dumps(value)}"
             for key, value in self.recipe.items()
-            if value != own[key]
+            if value != own.get(key)
         ]
         return f"`keras-kd run {self.name} --seeds {self.seeds}`" + (
             f", with {', '.join(changes)}" if changes else ""
         )
 
     def _choice_of_rates(self) -> str:
-        rates = [f"{rate:g}" for rate in self.rates]
-        if len(rates) == 1:
-            return f"Learning rate: {rates[0]}."
+        rates, higher = (_listed(rates) for rates in self.rates)
+        if len(self.rates.rates) == 1:
+            return f"Learning rate: {rates}."
         return (
-            f"Learning rates were chosen from {', '.join(rates)} on validation images "
-            "with the first seed."
-        )
+            f"Learning rates were chosen from {rates} on validation images with the "
+            "first seed."
+        ) + (f" Where the highest was the best, {higher} followed." if higher else "")
 
     def tables(self) -> list[tuple[str, list[str], Rows]]:
         """For each data set and student: title, columns, and the rows."""
@@ -208,6 +212,10 @@ class Report:
         text = folder / f"{self.name}.md"
         text.write_text(self.markdown(images))
         return [text, *images]
+
+
+def _listed(rates: Sequence[float]) -> str:
+    return ", ".join(f"{rate:g}" for rate in rates)
 
 
 def _percent(values: list[float | None]) -> str:

@@ -1,6 +1,7 @@
 """Runs a recipe: each cell once, resumed where it stopped."""
 
 import contextlib
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,7 +74,7 @@ def run(
         file = folder / results.RESULTS
         records = results.read(file)
         if watch is not None:
-            watch.finished(_count(records), len(recipe), None)
+            watch.finished(*_progress(recipe, records), None)
         for data in recipe.data:
             images = Images.load(data, data_folder)
             for seed in range(recipe.seeds):
@@ -84,8 +85,36 @@ def run(
     return records
 
 
-def _count(records) -> int:
-    return sum(r["method"] != "teacher" for r in records)
+def _rates_left(recipe: Recipe, records, setting: Cell, seed: int) -> list[float]:
+    """The rates with which a seed is still to be trained, as far as is known by now."""
+    if seed == 0:
+        return recipe.rates.left(records, setting.setting)
+    rate = recipe.rates.chosen(records, setting.setting)
+    done = any(
+        r["setting"] == setting.setting
+        and r["seed"] == seed
+        and r["learning_rate"] == rate
+        for r in records
+    )
+    return [] if rate is None or done else [rate]
+
+
+def _progress(recipe: Recipe, records) -> tuple[int, int]:
+    """How many students are trained, and how many there will be at the end."""
+    done = sum(r["method"] != "teacher" for r in records)
+    left = 0
+    for data in recipe.data:
+        for student in recipe.students:
+            for setting in recipe.settings(data, student):
+                own = [r for r in records if r["setting"] == setting.setting]
+                if recipe.rates.chosen(own, setting.setting) is None:
+                    # The other seeds will need one rate each.
+                    left += len(recipe.rates.left(own, setting.setting))
+                    left += recipe.seeds - 1
+                    continue
+                for seed in range(recipe.seeds):
+                    left += len(_rates_left(recipe, own, setting, seed))
+    return done, done + left
 
 
 class _Seed:
@@ -109,18 +138,11 @@ class _Seed:
     def run(self, student: Architecture) -> None:
         """Trains one architecture by every method."""
         for setting in self.recipe.settings(self.data, student):
-            for rate in self._rates(setting):
-                cell = Cell(
-                    self.data,
-                    student,
-                    setting.method,
-                    setting.temperature,
-                    setting.spacing,
-                    rate,
-                    self.seed,
+            # One after the other: which is next depends on how the last one did.
+            while left := self._rates_left(setting):
+                self._run(
+                    dataclasses.replace(setting, learning_rate=left[0], seed=self.seed)
                 )
-                if not any(r["cell"] == str(cell) for r in self.records):
-                    self._run(cell)
 
     def watched(self, label: str, epochs: int) -> list[keras.callbacks.Callback]:
         """The callbacks of one training."""
@@ -137,16 +159,10 @@ class _Seed:
         # As it will be read again.
         self.records[:] = results.read(self.file)
         if self.watch is not None:
-            self.watch.finished(_count(self.records), len(self.recipe), record)
+            self.watch.finished(*_progress(self.recipe, self.records), record)
 
-    def _rates(self, setting: Cell) -> tuple[float, ...]:
-        if self.seed == 0:
-            return self.recipe.learning_rates
-        rate = results.chosen_rate(
-            self.records, setting.setting, self.recipe.learning_rates
-        )
-        assert rate is not None  # The first seed has run.
-        return (rate,)
+    def _rates_left(self, setting: Cell) -> list[float]:
+        return _rates_left(self.recipe, self.records, setting, self.seed)
 
     def _run(self, cell: Cell) -> None:
         recipe, images, method = self.recipe, self.images, METHODS[cell.method]
@@ -235,9 +251,7 @@ class _Seed:
     def _itself(self, cell: Cell) -> tuple[keras.Model, Path]:
         """The same architecture, trained on the labels, and where it is."""
         setting = Cell(cell.data, cell.student, "none", None, 1, 0.0, self.seed)
-        rate = results.chosen_rate(
-            self.records, setting.setting, self.recipe.learning_rates
-        )
+        rate = self.recipe.rates.chosen(self.records, setting.setting)
         assert rate is not None  # Labels come first.
         labels = Cell(cell.data, cell.student, "none", None, 1, rate, self.seed)
         folder = self._folder(labels)

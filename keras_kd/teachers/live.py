@@ -77,7 +77,7 @@ class LiveTeacher:
 def check_finite_weights(model, name: str) -> None:
     """Refuses a teacher with NaN or infinite weights.
 
-    Its outputs need not show them: a ReLU may make 0 of NaN, and does so in TensorFlow's
+    Its outputs need not show them: a ReLU may make 0 of NaN, as in TensorFlow's
     compiled functions on some processors.
 
     Args:
@@ -92,6 +92,6 @@ def check_finite_weights(model, name: str) -> None:
             continue
         if not bool(keras.ops.all(keras.ops.isfinite(variable.value))):
             raise ValueError(
-                f"The teacher's weights must be finite. Received: teacher '{name}' with "
-                f"NaN or infinite values in '{variable.path}'."
+                f"The teacher's weights must be finite. Received: teacher '{name}' "
+                f"with NaN or infinite values in '{variable.path}'."
             )

@@ -88,6 +88,11 @@ def test_settings(settings, field, value):
         ({"temperatures": "0"}, "`temperatures` must be > 0"),
         ({"temperatures": ""}, "`temperatures` must be not empty"),
         ({"learning_rates": "-1"}, "`learning_rates` must be > 0"),
+        ({"higher_learning_rates": "0"}, "`higher_learning_rates` must be > 0"),
+        (
+            {"higher_learning_rates": "0.5,0.4"},
+            r"`higher_learning_rates` must be ascending, and above 0\.2",
+        ),
         ({"spacings": "5"}, "`spacings` must be between 1 and teacher_epochs=4"),
         ({"data.label_noise": "2"}, "`label_noise` must be in"),
         ({"data.n_validation": "0"}, "`n_validation` must be > 0, where"),

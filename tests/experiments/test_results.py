@@ -10,6 +10,7 @@ from scipy import stats
 
 from keras_kd.experiments import METHODS, RECIPES, Report, comparison, results
 from keras_kd.experiments.figures import FIGURES
+from keras_kd.experiments.results import Rates
 
 
 def test_what_a_crash_left_of_a_line(tmp_path):
@@ -30,19 +31,48 @@ def test_a_line_that_is_no_json(tmp_path):
 
 
 def test_the_rate_is_chosen_by_validation_of_the_first_seed():
-    rates = [0.1, 0.3]
+    rates = Rates([0.1, 0.3])
     records = [
         record("none", 0, test=0.9, validation=0.6, rate=0.1, setting="a"),
         record("none", 0, test=0.5, validation=0.7, rate=0.3, setting="a"),
         record("none", 1, test=0.9, validation=0.9, rate=0.1, setting="a"),
         record("none", 0, test=0.5, validation=0.7, rate=0.1, setting="b"),
     ]
-    assert results.chosen_rate(records, "a", rates) == 0.3
-    assert results.chosen_rate(records, "b", rates) is None
-    assert results.chosen_rate([], "c", [0.2]) == 0.2
+    assert rates.chosen(records, "a") == 0.3
+    assert rates.left(records, "a") == []
+    assert rates.chosen(records, "b") is None
+    assert rates.left(records, "b") == [0.3]
+    assert Rates([0.2], [1.0]).chosen([], "c") == 0.2
     assert [r["cell"] for r in results.chosen(records, rates)] == ["a/rate-0.3/seed-0"]
     equal = [dict(r, validation_accuracy=0.5) for r in records]
-    assert results.chosen_rate(equal, "a", rates) == 0.1
+    assert rates.chosen(equal, "a") == 0.1
+
+
+def test_higher_rates_are_tried_while_the_highest_was_the_best():
+    rates = Rates([0.1, 0.3], [1.0, 3.0])
+
+    def tried(**validation):
+        return [
+            record("none", 0, test=0.5, validation=v, rate=float(r[1:]), setting="a")
+            for r, v in validation.items()
+        ]
+
+    assert rates.left([], "a") == [0.1, 0.3]
+    peak = tried(**{"r0.1": 0.6, "r0.3": 0.6})
+    assert rates.left(peak, "a") == []
+    assert rates.chosen(peak, "a") == 0.1
+    rising = tried(**{"r0.1": 0.6, "r0.3": 0.7})
+    assert rates.left(rising, "a") == [1.0]
+    assert rates.chosen(rising, "a") is None
+    assert results.chosen(rising, rates) == []
+    higher = rising + tried(**{"r1.0": 0.8})
+    assert rates.left(higher, "a") == [3.0]
+    ended = higher + tried(**{"r3.0": 0.2})
+    assert rates.left(ended, "a") == []
+    assert rates.chosen(ended, "a") == 1.0
+    worse = rising + tried(**{"r1.0": 0.5})
+    assert rates.left(worse, "a") == []
+    assert rates.chosen(worse, "a") == 0.3
 
 
 def test_mean_and_standard_error():

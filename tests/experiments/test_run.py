@@ -1,5 +1,6 @@
 """A whole study, small: every method, resumed, extended, refused."""
 
+import itertools
 import json
 import shutil
 
@@ -140,7 +141,10 @@ def numbers(records):
 
 def test_interrupted_and_extended(tmp_path):
     recipe = small(
-        methods="none,online", learning_rates="0.05,0.2", **{"data.n_train": "16"}
+        methods="none,online",
+        learning_rates="0.05,0.2",
+        higher_learning_rates="0.5,2",
+        **{"data.n_train": "16"},
     )
     two = recipe.with_settings({"seeds": "2"})
     whole = run(two, tmp_path / "whole")
@@ -149,11 +153,12 @@ def test_interrupted_and_extended(tmp_path):
         with pytest.raises(KeyboardInterrupt):
             run(recipe, tmp_path / "parts", watch=Watch(place))
     run(recipe, tmp_path / "parts")
-    parts = run(two, tmp_path / "parts")
+    watch = Watch()
+    parts = run(two, tmp_path / "parts", watch=watch)
     assert numbers(parts) == numbers(whole)
+    students = len(whole) - 2  # and a teacher each seed
+    assert watch.done[-1] == (students, students)
     # With the second seed only the rates that were chosen with the first.
-    cells = [r["cell"].split("/", 2)[-1] for r in whole]
-    assert len(cells) == 1 + 2 * 2 + 1 + 2
     rates = {
         r["method"]: r["learning_rate"]
         for r in whole
@@ -166,6 +171,11 @@ def test_interrupted_and_extended(tmp_path):
             if r["seed"] == 0 and r["method"] == method
         }
         assert tried[rate] == max(tried.values())
+        # A higher one only where the one before was better than all below.
+        for before, higher in itertools.pairwise((0.2, 0.5, 2.0)):
+            below = [v for r, v in tried.items() if r < before]
+            expected = before in tried and tried[before] > max(below)
+            assert (higher in tried) == expected
 
 
 def test_augmented_images_have_a_running_teacher(tmp_path):

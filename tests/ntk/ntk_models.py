@@ -55,7 +55,7 @@ def disturb(model, seed: int = 0):
         elif before.ndim > 1:
             value = value / np.sqrt(np.prod(before.shape[:-1]))
         else:
-            # Not by the mean: a kernel of one axis starts at random, anew on each backend.
+            # Not by the mean: a kernel of one axis starts at random on each backend.
             value = float(np.all(before == 1)) + 0.3 * value
         variable.assign(value.astype("float32").astype(variable.dtype))
     return model
