@@ -25,6 +25,8 @@ from keras_kd.losses import LabelSmoothingCrossentropy, SoftTargets
 from keras_kd.ntk import empirical_ntk
 
 WEIGHTS = "student.weights.h5"
+# Apart from those of all repetitions.
+_OTHER_SEEDS = 10_000
 
 
 class Watch(Protocol):
@@ -170,11 +172,13 @@ class _Seed:
         folder.mkdir(parents=True, exist_ok=True)
         keras.utils.clear_session()
         supervision = self.teachers.supervision(cell, self._itself)
+        # A student of its own kind would otherwise begin as its teacher did.
+        seed = self.seed + (_OTHER_SEEDS if method.teacher == "itself" else 0)
         student = build(
             cell.student.network,
             images.shape,
             images.classes,
-            seed=self.seed,
+            seed=seed,
             width=cell.student.width,
         )
         model = student
@@ -197,7 +201,7 @@ class _Seed:
         snapshot = Snapshot(folder / "snapshot.npz")
         history, seconds = fit(
             model,
-            images.batches(recipe.batch_size, self.seed),
+            images.batches(recipe.batch_size, seed),
             images.validation,
             epochs=recipe.epochs,
             learning_rate=cell.learning_rate,
@@ -205,7 +209,9 @@ class _Seed:
             callbacks=[*callbacks, *self.watched(str(cell), recipe.epochs)],
             snapshot=snapshot,
         )
-        student.save_weights(folder / WEIGHTS)
+        part = folder / f"part.{WEIGHTS}"
+        student.save_weights(part)
+        part.replace(folder / WEIGHTS)
         record = {
             "cell": str(cell),
             "setting": cell.setting,
