@@ -128,8 +128,12 @@ def report(
     ] = None,
 ) -> None:
     """Table and figures of a study: in the terminal, as Markdown, as PNG."""
-    for folder in runs:
-        one = Report(folder)
+    reports = {folder: Report(folder) for folder in runs}
+    if out is not None and len({one.name for one in reports.values()}) < len(reports):
+        raise typer.BadParameter(
+            "--out takes one report of a recipe; two of these are of the same"
+        )
+    for folder, one in reports.items():
         for table in one.terminal():
             console.print(table)
         for file in one.write(folder / "report" if out is None else out):

@@ -57,9 +57,12 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """`"wins"` or `"loses"` where Student's 95 % interval leaves out 0."""
-        if self.half_width is None:
-            return "one seed"
+        """`"wins"` or `"loses"` where Student's 95 % interval leaves out 0.
+
+        Of less than three seeds nothing is said: two that agree by chance would win.
+        """
+        if self.half_width is None or len(self.values) < 3:
+            return "too few seeds"
         if abs(self.mean) <= self.half_width:
             return "ties"
         return "wins" if self.mean > 0 else "loses"

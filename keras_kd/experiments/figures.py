@@ -36,7 +36,9 @@ def complexity(records: Records) -> Figure | None:
             if key.startswith(_PREFIX)
         }
         plot_complexity(values, ax=ax)
-        ax.set_title(f"{title(record['method'])}, {_temperature(record)}")
+        name = title(record["method"], record["spacing"])
+        where = _where(record, watched, "data", "student")
+        ax.set_title(f"{where}{name}, {_temperature(record)}")
     return figure
 
 
@@ -46,11 +48,16 @@ def spacing(records: Records) -> Figure | None:
         return None
     figure, (ax,) = _panels(1)
     lines = itertools.cycle(LINES)
-    for key, group in grouped(
-        records, lambda r: (r["method"], r["temperature"])
+    for (where, *key), group in grouped(
+        records,
+        lambda r: (
+            _where(r, records, "data", "student"),
+            r["method"],
+            r["temperature"],
+        ),
     ).items():
         by_spacing = grouped(group, lambda r: r["spacing"])
-        label = _label(*key)
+        label = where + _label(*key)
         colour, style, marker = next(lines)
         if len(by_spacing) > 1:
             _errorbars(ax, by_spacing, label, colour, style, marker)
@@ -74,22 +81,25 @@ def gain(records: Records) -> Figure | None:
     key, label = axis
     figure, (ax,) = _panels(1)
     lines = itertools.cycle(LINES)
+    pair = ("data", "student", "seed", "temperature")
     offline = {
-        (r[key], r["seed"], r["temperature"]): r["test_accuracy"]
+        tuple(r[name] for name in pair): r["test_accuracy"]
         for r in records
         if r["method"] == "offline"
     }
-    for (method, temperature), group in grouped(
-        (r for r in records if r["method"].startswith("online") and r["spacing"] == 1),
-        lambda r: (r["method"], r["temperature"]),
+    # What the axis does not tell apart has lines of its own.
+    other = "data" if key == "parameters" else "student"
+    for (where, method, temperature), group in grouped(
+        (r for r in records if METHODS[r["method"]].online and r["spacing"] == 1),
+        lambda r: (_where(r, records, other), r["method"], r["temperature"]),
     ).items():
         points: dict[Any, list[float]] = {}
         for r in group:
-            base = offline.get((r[key], r["seed"], r["temperature"]))
+            base = offline.get(tuple(r[name] for name in pair))
             if base is not None:
                 points.setdefault(r[key], []).append(r["test_accuracy"] - base)
         if points:
-            _line(ax, points, _label(method, temperature), *next(lines))
+            _line(ax, points, where + _label(method, temperature), *next(lines))
     if not ax.lines:
         return None
     ax.axhline(0, color="#999999", linewidth=0.8)
@@ -112,10 +122,13 @@ def agreement(records: Records) -> Figure | None:
     of_teacher = [r for r in records if all(r[c] is not None for c in columns)]
     if len(of_teacher) < 3:
         return None
-    figure, axes = _panels(2)
-    for ax, (column, label) in zip(axes, columns.items(), strict=True):
+    # Each data set and student has its own row.
+    places = grouped(of_teacher, lambda r: _where(r, of_teacher, "data", "student"))
+    panels = [(*place, *of) for place in places.items() for of in columns.items()]
+    figure, axes = _panels(len(panels))
+    for ax, (where, points, column, label) in zip(axes, panels, strict=True):
         scale = 100 if column == "fidelity" else 1
-        for method, group in grouped(of_teacher, lambda r: r["method"]).items():
+        for method, group in grouped(points, lambda r: r["method"]).items():
             ax.plot(
                 [scale * r[column] for r in group],
                 _accuracies(group),
@@ -126,11 +139,11 @@ def agreement(records: Records) -> Figure | None:
                 label=title(method),
             )
         ax.set(xlabel=label, ylabel="test accuracy (%)")
-        pairs = [r[column] for r in of_teacher], _accuracies(of_teacher)
+        pairs = [r[column] for r in points], _accuracies(points)
         # It is not defined where one of them is constant.
         if all(len(set(values)) > 1 for values in pairs):
             order = spearmanr(*pairs).statistic
-            ax.set_title(f"Spearman's correlation {order:.2f}")
+            ax.set_title(f"{where}Spearman's correlation {order:.2f}")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right")  # type: ignore[call-overload]
     return figure
@@ -241,6 +254,12 @@ def _draw(ax: Axes, points, label, colour, style, marker) -> None:
         markersize=5,
         capsize=3,
     )
+
+
+def _where(record: dict[str, Any], records: Records, *names: str) -> str:
+    """Which data or student a record is of, if there are several."""
+    several = [n for n in names if len({r[n] for r in records}) > 1]
+    return "".join(f"{record[name]}, " for name in several)
 
 
 def _label(method: str, temperature: float | None) -> str:

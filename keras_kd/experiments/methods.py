@@ -75,7 +75,11 @@ METHODS: dict[str, Method] = {
     # Mirzadeh et al., AAAI 2020.
     "assistant": Method("an assistant of a size between", "fixed", teacher="assistant"),
     # Furlanello et al., ICML 2018, one generation.
-    "born_again": Method("itself, trained on labels", "fixed", teacher="itself"),
+    "born_again": Method(
+        "itself, trained on labels from other initial weights",
+        "fixed",
+        teacher="itself",
+    ),
     "together": Method("a teacher that trains in the same run", "together"),
 }
 

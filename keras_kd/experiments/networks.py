@@ -29,6 +29,9 @@ NETWORKS: dict[str, Callable[..., keras.Model]] = {
     "mobilenet_v3": models.MobileNetV3,
 }
 
+# What those that have a width call it.
+WIDTHS = {"lenet5": "width", "mobilenet_v3": "alpha"}
+
 
 def build(
     network: str,
@@ -54,11 +57,10 @@ def build(
         raise ValueError(
             f"`network` must be one of {list(NETWORKS)}. Received: network={network}"
         )
-    widths = {"lenet5": "width", "mobilenet_v3": "alpha"}
-    if width is not None and network not in widths:
+    if width is not None and network not in WIDTHS:
         raise ValueError(
-            f"`width` is for {list(widths)}. Received: width={width} for {network}"
+            f"`width` is for {list(WIDTHS)}. Received: width={width} for {network}"
         )
-    kwargs = {} if width is None else {widths[network]: width}
+    kwargs = {} if width is None else {WIDTHS[network]: width}
     keras.utils.set_random_seed(seed)
     return NETWORKS[network](input_shape=input_shape, classes=classes, **kwargs)

@@ -42,18 +42,21 @@ class Overview:
             self.studies[report.name] = comparison.online_against_offline(
                 report.students
             )
-        if not any(self.studies.values()):
+        if not any(self._beside_offline().values()):
             raise ValueError(
                 "`folders` must hold online and offline students of the same seed and "
                 f"temperature. Received: {', '.join(map(str, folders))}"
             )
 
     def _beside_offline(self) -> dict[str, list[Difference]]:
-        # One baseline: of each online student one difference.
-        return {
-            name: [d for d in of if d.baseline == "offline"]
-            for name, of in self.studies.items()
-        }
+        # One baseline: of each online student one difference; and studies may share
+        # trainings, which count once.
+        seen: set[Difference] = set()
+        beside: dict[str, list[Difference]] = {}
+        for name, of in self.studies.items():
+            beside[name] = [d for d in of if d.baseline == "offline" and d not in seen]
+            seen.update(beside[name])
+        return beside
 
     def _tally(self) -> tuple[list[str], list[list[str]], str]:
         """Columns and rows of the table of verdicts, and how to read it."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from keras_kd.experiments.methods import METHODS, Method
-from keras_kd.experiments.networks import NETWORKS
+from keras_kd.experiments.networks import NETWORKS, WIDTHS
 from keras_kd.experiments.results import Rates
 
 
@@ -161,6 +161,30 @@ class Recipe:
         for network in (self.teacher, self.assistant, *self.students):
             known = network is None or network.network in NETWORKS
             _require(known, "network", network, f"one of {list(NETWORKS)}")
+        for architecture in (self.teacher, self.assistant, *self.students):
+            if architecture is not None and architecture.width is not None:
+                _require(
+                    architecture.network in WIDTHS,
+                    "network",
+                    architecture,
+                    f"one of {list(WIDTHS)}, to have a width",
+                )
+        for name in (
+            "data",
+            "students",
+            "methods",
+            "temperatures",
+            "spacings",
+            "learning_rates",
+        ):
+            # By what cells are called.
+            named = [
+                f"{value:g}" if isinstance(value, float) else str(value)
+                for value in getattr(self, name)
+            ]
+            different = len(set(named)) == len(named)
+            _require(different, name, ", ".join(named), "different from each other")
+        _require(0 < self.ema < 1, "ema", self.ema, "between 0 and 1")
         _require(
             self.assistant is not None or "assistant" not in self.methods,
             "assistant",

@@ -12,6 +12,13 @@ from keras_kd.experiments.methods import METHODS, title
 from keras_kd.experiments.recipes import RECIPES
 from keras_kd.experiments.results import Rates, grouped, mean_and_standard_error
 
+_COLUMNS = (
+    "T is the temperature, rate the learning rate. Fidelity is the percentage of test "
+    "images of which the student says what its teacher in its final state says; beside "
+    "labels alone, what the recipe's teacher says; an assistant, or the student's own "
+    "kind, is such a teacher. NTK similarity is the cosine of the student's kernel and "
+    "the recipe's teacher's, on training images."
+)
 _NAMES = {"none": "no distillation", "teacher": "*teacher*"}
 _PAIRS = (
     "Test accuracy of the one minus the other's, in points, mean ± standard error over "
@@ -48,27 +55,41 @@ class Report:
             self.recipe.get("learning_rates", sorted(first)),
             self.recipe.get("higher_learning_rates", ()),
         )
-        self.students = results.chosen(students, self.rates)
-        """Records at the chosen learning rates."""
-        self.unfinished = len({r["setting"] for r in students}) - len(
-            {r["setting"] for r in self.students}
+        places = list(dict.fromkeys((r["data"], r["student"]) for r in students))
+        methods = list(METHODS)
+        self.students = sorted(
+            results.chosen(students, self.rates),
+            key=lambda r: (
+                places.index((r["data"], r["student"])),
+                methods.index(r["method"]),
+                r["temperature"] or 0,
+                r["spacing"],
+                r["seed"],
+            ),
         )
+        """Records at the chosen learning rates, in the order of the tables."""
+        finished = {r["setting"] for r in self.students}
+        settings = dict.fromkeys(r["setting"] for r in students)
+        self.unfinished = [name for name in settings if name not in finished]
+        """Settings for which no learning rate is chosen yet."""
         self.seeds = len({r["seed"] for r in records})
         self.seconds = sum(r["seconds"] for r in records)
-        self.versions = records[-1]["versions"]
+        self.versions = [r["versions"] for r in records]
 
     def _command(self) -> str:
         """The command that gives these results, in Markdown."""
         if self.name not in RECIPES:
             return "`keras_kd.experiments.run`, with a recipe of its own"
+        backend = self.versions[-1]["backend"]
+        command = f"`KERAS_BACKEND={backend} keras-kd run {self.name}"
         own = json.loads(json.dumps(RECIPES[self.name].identity))
-        changes = [
-            f"`{key}` = {json.dumps(value)}"
-            for key, value in self.recipe.items()
-            if value != own.get(key)
-        ]
-        return f"`keras-kd run {self.name} --seeds {self.seeds}`" + (
-            f", with {', '.join(changes)}" if changes else ""
+        changes = {k: v for k, v in self.recipe.items() if v != own.get(k)}
+        # There is no way to say other data on the command line but by parts.
+        other = {k: v for k, v in changes.items() if k == "data"}
+        for key in changes.keys() - other.keys():
+            command += f" --set {key}={_as_set(changes[key])}"
+        return f"{command} --seeds {self.seeds}`" + (
+            f", with `data` = {json.dumps(other['data'])}" if other else ""
         )
 
     def _choice_of_rates(self) -> str:
@@ -102,15 +123,19 @@ class Report:
             name = f"*teacher*, {of_data[0]['student']}"
             rows.append((name, ["", rate, accuracy, "", ""]))
         settings = grouped(records, lambda r: r["setting"])
+        # Of those that have all seeds, if there are any.
+        most = max(map(len, settings.values()))
         best = max(
             mean_and_standard_error([r["test_accuracy"] for r in group])[0]
             for group in settings.values()
+            if len(group) == most
         )
         for group in settings.values():
             first = group[0]
             accuracies = [r["test_accuracy"] for r in group]
             text = _percent(accuracies)
-            if mean_and_standard_error(accuracies)[0] == best:
+            mean, _ = mean_and_standard_error(accuracies)
+            if mean == best and len(group) == most:
                 text = f"**{text}**"
             if len(group) < self.seeds:
                 text += f" ({len(group)} of {self.seeds} seeds)"
@@ -133,8 +158,6 @@ class Report:
 
     def markdown(self, images: Sequence[Path] = ()) -> str:
         """The whole report; `images` are linked by their file names."""
-        versions = self.versions
-        backend = versions["backend"]
         spread = ", mean ± standard error over the seeds" if self.seeds > 1 else ""
         lines = [
             f"# {self.name}",
@@ -150,7 +173,7 @@ class Report:
             lines.append("|---|" + "---:|" * (len(columns) - 1))
             lines += ["| " + " | ".join([name, *cells]) + " |" for name, cells in rows]
             lines.append("")
-        lines += ["Methods:", ""]
+        lines += [_COLUMNS, "", "Methods:", ""]
         for name in dict.fromkeys(r["method"] for r in self.students):
             shown = _NAMES.get(name, title(name))
             lines.append(f"- {shown}: {METHODS[name].about}")
@@ -161,22 +184,25 @@ class Report:
             lines += [*comparison.markdown(differences), ""]
         if self.unfinished:
             lines += [
-                f"Settings not finished with the first seed: {self.unfinished}",
-                "",
+                f"Not in these tables, since they have not ended: {self._left()}."
             ]
+            lines.append("")
         for image in images:
             about = image.stem.replace("_", " ").replace("-", ": ")
             lines += [f"![{about}]({image.name})", ""]
         hours = self.seconds / 3600
         spent = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
+        made_with = "; ".join(dict.fromkeys(map(_made_with, self.versions)))
+        commits = dict.fromkeys((v["commit"] or "")[:9] for v in self.versions)
+        known = ", ".join(commit for commit in commits if commit)
         lines.append(
-            f"{spent} of training on {versions['cores']} "
-            f"{versions['machine']} core(s); keras_kd {versions['keras_kd']}"
-            + (f" ({versions['commit'][:9]})" if versions["commit"] else "")
-            + f", Keras {versions['keras']}, {backend} {versions[backend]}, Python "
-            f"{versions['python']}."
+            f"{spent} of training with {made_with}."
+            + (f" Commits: {known}." if known else "")
         )
         return "\n".join(lines) + "\n"
+
+    def _left(self) -> str:
+        return ", ".join(self.unfinished)
 
     def terminal(self) -> list[Table]:
         """The tables for a terminal."""
@@ -189,6 +215,8 @@ class Report:
                 shown = [_rich(name), *map(_rich, cells)]
                 table.add_row(*shown)
             tables.append(table)
+        if tables and self.unfinished:
+            tables[-1].caption = f"Not ended: {self._left()}"
         return tables
 
     def write(self, folder: str | Path) -> list[Path]:
@@ -212,6 +240,25 @@ class Report:
         text = folder / f"{self.name}.md"
         text.write_text(self.markdown(images))
         return [text, *images]
+
+
+def _made_with(versions: dict[str, Any]) -> str:
+    backend = versions["backend"]
+    return (
+        f"{backend} {versions[backend]}, Keras {versions['keras']}, keras_kd "
+        f"{versions['keras_kd']}, Python {versions['python']} on {versions['cores']} "
+        f"{versions['machine']} core(s)"
+    )
+
+
+def _as_set(value: Any) -> str:
+    """A value of `recipe.json` as `--set` takes it."""
+    if isinstance(value, list):
+        return ",".join(map(_as_set, value))
+    if isinstance(value, dict):
+        width = value["width"]
+        return value["network"] + ("" if width is None else f":{width:g}")
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _listed(rates: Sequence[float]) -> str:

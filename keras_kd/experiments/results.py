@@ -19,7 +19,7 @@ def append(file: Path, record: dict[str, Any]) -> None:
 
     What a crash left of a line is written over.
     """
-    line = json.dumps(_finite(record), allow_nan=False) + "\n"
+    line = json.dumps(finite(record), allow_nan=False) + "\n"
     with file.open("a+b") as lines:
         lines.seek(0)
         lines.truncate(lines.read().rfind(b"\n") + 1)
@@ -128,12 +128,12 @@ def grouped(items: Iterable[T], key: Callable[[T], Any]) -> dict[Any, list[T]]:
     return groups
 
 
-def _finite(value: Any) -> Any:
-    # JSON has no NaN: what diverged is null.
+def finite(value: Any) -> Any:
+    """As it is written: JSON has no NaN, what diverged is null."""
     if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
+        return {k: finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

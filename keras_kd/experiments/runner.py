@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -65,20 +66,23 @@ def run(
         The records of all cells: `keras_kd.experiments.results` reads them again.
 
     Raises:
-        ValueError: `folder` holds another recipe, and which field differs.
+        ValueError: `folder` holds another recipe, and which field differs, or results
+            of another backend, whose numbers differ; or there are not that many images.
         BlockingIOError: another process runs it there.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
-        _keep_identity(recipe, folder / results.RECIPE)
-        enable_op_determinism()
         file = folder / results.RESULTS
         records = results.read(file)
+        _check_backend(records, folder)
+        # Before anything is written: data may be missing, or smaller than is asked for.
+        loaded = [Images.load(data, data_folder) for data in recipe.data]
+        _keep_identity(recipe, folder / results.RECIPE)
+        enable_op_determinism()
         if watch is not None:
             watch.finished(*_progress(recipe, records), None)
-        for data in recipe.data:
-            images = Images.load(data, data_folder)
+        for data, images in zip(recipe.data, loaded, strict=True):
             for seed in range(recipe.seeds):
                 place = folder / str(data) / f"seed-{seed}"
                 one = _Seed(recipe, data, images, seed, place, records, file, watch)
@@ -154,8 +158,17 @@ class _Seed:
 
     def keep(self, record: dict[str, Any]) -> None:
         """Writes a result, for good; one that is there stays."""
-        if any(r["cell"] == record["cell"] for r in self.records):
-            return
+        for held in self.records:
+            if held["cell"] == record["cell"]:
+                if held["history"] != results.finite(record["history"]):
+                    warnings.warn(
+                        f"'{record['cell']}' was trained again, since its weights were "
+                        "not there, and went otherwise than in the results: by another "
+                        "machine, number of threads or version. What is trained from "
+                        "now on has a teacher that differs a little.",
+                        stacklevel=2,
+                    )
+                return
         record = {"recipe": self.recipe.name, **record, "versions": provenance()}
         results.append(self.file, record)
         # As it will be read again.
@@ -284,6 +297,17 @@ def _share(outputs: np.ndarray, labels: np.ndarray) -> float:
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.vdot(a, b) / np.sqrt(np.vdot(a, a) * np.vdot(b, b)))
+
+
+def _check_backend(records: list[dict[str, Any]], folder: Path) -> None:
+    backend = keras.backend.backend()
+    for record in records:
+        if record["versions"]["backend"] != backend:
+            raise ValueError(
+                f"The folder '{folder}' must hold results of the same backend, or "
+                f"none. Received: KERAS_BACKEND={backend}, and results of "
+                f"{record['versions']['backend']} there."
+            )
 
 
 def _keep_identity(recipe: Recipe, file: Path) -> None:

@@ -36,9 +36,17 @@ def test_verdicts_of_studies(tmp_path):
     assert image.read_bytes().startswith(b"\x89PNG")
 
 
+def test_trainings_of_two_studies_count_once(tmp_path):
+    gains = (2.0, 2.1, 2.2)
+    folders = [study(tmp_path, name, gains) for name in ("noise", "size")]
+    text = Overview(folders).markdown()
+    assert "| 4 | online | 1 | 0 | 0 |" in text
+    assert text.count("+2.10 ± 0.06") == 2
+
+
 def test_averaged_checkpoints_count_once(tmp_path):
     methods = ("offline", "offline_averaged", "online_averaged")
-    records = [record(m, seed, 0.5 + seed / 10) for m in methods for seed in (0, 1)]
+    records = [record(m, seed, 0.5 + seed / 10) for m in methods for seed in range(3)]
     overview = Overview([write(tmp_path / "run", records)])
     assert len(overview.studies["made_up"]) == 2
     assert "| 4 | online averaged | 0 | 1 | 0 |" in overview.markdown()
@@ -71,11 +79,14 @@ def test_figure_of_differences():
     [
         (("a", "a"), "must be of different studies. Received: two of 'a'"),
         (("alone",), "must hold online and offline students"),
+        (("averaged",), "must hold online and offline students"),
         (("nothing",), "No results in"),
     ],
 )
 def test_what_cannot_be_compared(names, message, tmp_path):
     study(tmp_path, "a", (1.0, 2.0))
     write(tmp_path / "alone", [record("online", 0, 0.5)])
+    averaged = [record(m, 0, 0.5) for m in ("offline_averaged", "online_averaged")]
+    write(tmp_path / "averaged", averaged)
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         Overview([tmp_path / name for name in names])

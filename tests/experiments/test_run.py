@@ -128,10 +128,48 @@ def test_results_are_enough_to_go_on(tmp_path):
     assert len(file.read_text().splitlines()) == len(lines) == 4
 
 
-def test_another_recipe_is_refused(study):
-    folder, _, _ = study
+def test_what_does_not_belong_to_a_folder(study, tmp_path):
+    folder, records, _ = study
     with pytest.raises(ValueError, match="epochs=3, and 2 there"):
         run(small(epochs="3"), folder)
+    other = records[0] | {"versions": {"backend": "theano"}}
+    results.append(tmp_path / results.RESULTS, other)
+    with pytest.raises(ValueError, match=r"same backend.*results of theano there"):
+        run(small(), tmp_path)
+
+
+def test_nothing_is_kept_of_a_recipe_that_cannot_run(tmp_path):
+    with pytest.raises(ValueError, match="n_train"):
+        run(small(**{"data.n_train": "100000"}), tmp_path / "run")
+    assert not list((tmp_path / "run").glob("recipe*"))
+
+
+def test_another_teacher_than_in_the_results(tmp_path):
+    recipe = small(methods="none")
+    run(recipe, tmp_path)
+    file = tmp_path / results.RESULTS
+    teacher = results.read(file)[0]
+    teacher["history"]["loss"][0] += 1e-6
+    shutil.rmtree(next(tmp_path.glob("digits-*")))
+    file.unlink()
+    results.append(file, teacher)
+    with pytest.warns(UserWarning, match="teacher/seed-0' was trained again"):
+        run(recipe, tmp_path)
+
+
+def test_born_again_from_other_weights(tmp_path, monkeypatch):
+    """Or it would be on its teacher's way from the first batch on."""
+    built = []
+
+    def noted(network, *args, seed, **kwargs):
+        built.append((network, seed))
+        return build(network, *args, seed=seed, **kwargs)
+
+    monkeypatch.setattr("keras_kd.experiments.runner.build", noted)
+    run(small(methods="none,born_again", students="lenet5:0.2"), tmp_path)
+    student, teacher, again = built
+    assert student == teacher == ("lenet5", 0)
+    assert again[1] >= 10_000
 
 
 def numbers(records):
