@@ -20,11 +20,13 @@ class Images:
         validation: images and labels that nobody trains on, as noisy; `None` if there
             are none.
         crop_and_flip: whether `batches` augments.
+        passes: how often each image is in an epoch of `batches`.
     """
 
     dataset: Dataset
     validation: tuple[np.ndarray, np.ndarray] | None
     crop_and_flip: bool
+    passes: int = 1
 
     @classmethod
     def load(cls, data: Data, folder: str | Path | None = None) -> "Images":
@@ -46,6 +48,7 @@ class Images:
             dataclasses.replace(dataset, x_train=x[train], y_train=y[train]),
             (x[held], y[held]) if data.n_validation else None,
             data.crop_and_flip,
+            data.passes,
         )
 
     @property
@@ -70,9 +73,12 @@ class Images:
                     ),
                 ]
             )
+        x, y = self.dataset.x_train, self.dataset.y_train
+        if self.passes > 1:
+            x, y = (np.concatenate([array] * self.passes) for array in (x, y))
         return Batches(
-            self.dataset.x_train,
-            self.dataset.y_train,
+            x,
+            y,
             batch_size=batch_size,
             seed=seed,
             augment=augment,

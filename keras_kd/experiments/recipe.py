@@ -24,6 +24,8 @@ class Data:
         label_noise: share of training and validation labels that are wrong.
         crop_and_flip: whether images are moved by up to an eighth and mirrored, anew in
             every epoch.
+        passes: over the training images in one epoch, so that an epoch of fewer images
+            can have as many steps as one of more.
     """
 
     name: str
@@ -32,9 +34,12 @@ class Data:
     n_test: int | None = None
     label_noise: float = 0.0
     crop_and_flip: bool = False
+    passes: int = 1
 
     def __str__(self) -> str:
         size = "" if self.n_train is None else f"-{self.n_train}"
+        if self.passes > 1:
+            size += f"x{self.passes}"
         noise = f"-noise-{self.label_noise:g}" if self.label_noise else ""
         return f"{self.name}{size}{noise}"
 
@@ -227,6 +232,7 @@ class Recipe:
                 f"between 1 and teacher_epochs={self.teacher_epochs}",
             )
         for data in self.data:
+            _require(data.passes >= 1, "passes", data.passes, ">= 1")
             _require(
                 0 <= data.label_noise <= 1,
                 "label_noise",

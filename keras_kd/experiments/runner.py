@@ -225,6 +225,10 @@ class _Seed:
         part = folder / f"part.{WEIGHTS}"
         student.save_weights(part)
         part.replace(folder / WEIGHTS)
+        if any(r["cell"] == str(cell) for r in self.records):
+            # It was trained again for its weights alone.
+            snapshot.file.unlink(missing_ok=True)
+            return
         record = {
             "cell": str(cell),
             "setting": cell.setting,
@@ -256,7 +260,7 @@ class _Seed:
             measured["validation_accuracy"] = _share(_predict(student, x), y)
         measured["fidelity"] = None
         if supervision.test_logits is not None:
-            by_teacher = supervision.test_logits.argmax(-1)
+            by_teacher = supervision.test_logits().argmax(-1)
             measured["fidelity"] = _share(outputs, by_teacher)
         measured["ntk_similarity"] = None
         if n and supervision.of_recipe:

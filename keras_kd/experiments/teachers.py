@@ -34,14 +34,14 @@ class Supervision(NamedTuple):
     Attributes:
         teacher: for the `Distiller`; `None` for labels alone.
         online: the callback that goes through the checkpoints, if one does.
-        test_logits: what the final teacher says of the test images; `None` where there
-            is none, or it is trained with the student.
+        test_logits: gives what the final teacher says of the test images; `None` where
+            there is none, or it is trained with the student.
         of_recipe: whether the final teacher is the recipe's.
     """
 
     teacher: Any
     online: OnlineTeacher | None
-    test_logits: np.ndarray | None
+    test_logits: Callable[[], np.ndarray] | None
     of_recipe: bool
 
 
@@ -81,8 +81,7 @@ class Teachers:
         method = METHODS[cell.method]
         if method.supervision == "labels":
             # Their agreement with the teacher is of interest all the same.
-            self._train()
-            return Supervision(None, None, self._test_logits(), True)
+            return Supervision(None, None, self._final_test_logits, True)
         if method.supervision == "together":
             return Supervision(self._build(self.recipe.teacher), None, None, False)
         if method.teacher == "itself":
@@ -97,7 +96,10 @@ class Teachers:
         source: Any = trajectory
         if not self.images.crop_and_flip:
             source = self._cache(trajectory, self.folder / f"supervision-{name}")
-        logits = self._test_logits(name)
+
+        def logits() -> np.ndarray:
+            return self._test_logits(name)
+
         if method.online:
             schedule = self._schedule(len(trajectory), cell.spacing, method.anchors)
             online = OnlineTeacher(source, schedule, hold=method.hold)
@@ -204,6 +206,10 @@ class Teachers:
         part.replace(folder / "run.json")
         snapshot.file.unlink(missing_ok=True)
 
+    def _final_test_logits(self) -> np.ndarray:
+        self._train()
+        return self._test_logits()
+
     def _test_logits(self, name: str = "trajectory") -> np.ndarray:
         file = self.folder / f"test-logits-{name}.npy"
         if not file.exists():
@@ -217,11 +223,12 @@ class Teachers:
         )
 
     def _of_model(self, model: keras.Model, folder: Path) -> Supervision:
-        logits = _predict(model, self.images.dataset.x_test)
         teacher: Any = model
         if not self.images.crop_and_flip:
             teacher = self._cache(model, folder / "supervision")
-        return Supervision(teacher, None, logits, False)
+        return Supervision(
+            teacher, None, lambda: _predict(model, self.images.dataset.x_test), False
+        )
 
     def _assistant(self, temperature: float) -> tuple[keras.Model, Path]:
         recipe = self.recipe

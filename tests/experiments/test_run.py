@@ -121,10 +121,10 @@ def test_results_are_enough_to_go_on(tmp_path):
     lines = file.read_text().splitlines(keepends=True)
     file.write_text("".join(lines[:3]))
     shutil.rmtree(next(tmp_path.glob("digits-*")))
-    # The teacher, who writes its record, is gone, and so is the student that is born
-    # again.
+    # Of those that are gone only the student that is born again is needed.
     again = run(recipe, tmp_path)
     assert numbers(again) == numbers(whole)
+    assert not list(tmp_path.glob("*/seed-0/teacher"))
     assert len(file.read_text().splitlines()) == len(lines) == 4
 
 
@@ -186,7 +186,7 @@ def test_interrupted_and_extended(tmp_path):
     )
     two = recipe.with_settings({"seeds": "2"})
     whole = run(two, tmp_path / "whole")
-    # The teacher after its second epoch, a student between two, one at its end.
+    # Students and the teacher, after their first and after their last epoch.
     for place in ((1, 1), (2, 0), (3, 1)):
         with pytest.raises(KeyboardInterrupt):
             run(recipe, tmp_path / "parts", watch=Watch(place))
@@ -283,3 +283,18 @@ def test_label_noise_is_in_training_and_validation_alone(tmp_path):
     np.testing.assert_array_equal(clean.dataset.x_train, noisy.dataset.x_train)
     everyone = np.concatenate([clean.dataset.x_train, clean.validation[0]])
     assert len(np.unique(everyone.reshape(200, -1), axis=0)) == 200
+
+
+def test_passes_over_few_images_in_one_epoch(tmp_path):
+    few = Images.load(Data("digits", 10, 100, 50, passes=3))
+    batches = few.batches(4, 0)
+    seen = np.concatenate([batches[i][0] for i in range(len(batches))])
+    _, counts = np.unique(seen, axis=0, return_counts=True)
+    assert counts.tolist() == [3] * 10
+    recipe = small(methods="online", **{"data.passes": "2"})
+    record = run(recipe, tmp_path)[-1]
+    assert record["n_train"] == 48
+    assert record["cell"].startswith("digits-48x2/")
+    trajectory = TeacherTrajectory(next(tmp_path.glob("*/seed-0/teacher/trajectory")))
+    # Four epochs of 96 images in batches of 16.
+    assert [c.step for c in trajectory] == [6, 12, 18, 24]
