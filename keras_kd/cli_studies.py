@@ -67,7 +67,11 @@ def _recipe(name: str) -> str:
 
 def recipes() -> None:
     """List the studies that `run` knows."""
-    table = Table("recipe", "students", "what it is for")
+    table = Table()
+    # A name is to be pasted: never cut.
+    table.add_column("recipe", overflow="fold")
+    table.add_column("students", justify="right")
+    table.add_column("what it is for")
     for recipe in RECIPES.values():
         table.add_row(recipe.name, str(len(recipe)), recipe.about)
     console.print(table)

@@ -32,7 +32,17 @@ class Images:
     def load(cls, data: Data, folder: str | Path | None = None) -> "Images":
         """Loads what `data` says, the same in every run."""
         n = None if data.n_train is None else data.n_train + data.n_validation
-        dataset = datasets.load(data.name, folder=folder, n_train=n, n_test=data.n_test)
+        try:
+            dataset = datasets.load(
+                data.name, folder=folder, n_train=n, n_test=data.n_test
+            )
+        except ValueError as error:
+            if n is None or "`n_train`" not in str(error):
+                raise
+            raise ValueError(
+                f"{error} That is n_train={data.n_train} and "
+                f"n_validation={data.n_validation} together."
+            ) from None
         x, y = dataset.x_train, dataset.y_train
         if data.n_validation >= len(x):
             raise ValueError(

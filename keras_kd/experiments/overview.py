@@ -91,7 +91,12 @@ class Overview:
         lines += ["| " + " | ".join(row) + " |" for row in rows]
         lines.append("")
         if image is not None:
-            lines += [f"![points of test accuracy gained]({image.name})", ""]
+            lines += [
+                "Thick lines are standard errors, thin ones Student's 95 % intervals.",
+                "",
+                f"![points of test accuracy gained]({image.name})",
+                "",
+            ]
         for name, of in self.studies.items():
             if of:
                 lines += [f"## {name}", "", *comparison.markdown(of), ""]

@@ -86,8 +86,9 @@ class Report:
         changes = {k: v for k, v in self.recipe.items() if v != own.get(k)}
         # There is no way to say other data on the command line but by parts.
         other = {k: v for k, v in changes.items() if k == "data"}
-        for key in changes.keys() - other.keys():
-            command += f" --set {key}={_as_set(changes[key])}"
+        for key, value in changes.items():
+            if key not in other:
+                command += f" --set {key}={_as_set(value)}"
         return f"{command} --seeds {self.seeds}`" + (
             f", with `data` = {json.dumps(other['data'])}" if other else ""
         )

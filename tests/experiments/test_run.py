@@ -139,7 +139,7 @@ def test_what_does_not_belong_to_a_folder(study, tmp_path):
 
 
 def test_nothing_is_kept_of_a_recipe_that_cannot_run(tmp_path):
-    with pytest.raises(ValueError, match="n_train"):
+    with pytest.raises(ValueError, match="n_train=100000 and n_validation=16 together"):
         run(small(**{"data.n_train": "100000"}), tmp_path / "run")
     assert not list((tmp_path / "run").glob("recipe*"))
 
