@@ -9,7 +9,7 @@ from typing import Any
 
 from keras_kd.experiments.methods import METHODS, Method
 from keras_kd.experiments.networks import NETWORKS, WIDTHS
-from keras_kd.experiments.results import Rates
+from keras_kd.experiments.rates import Rates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -216,7 +216,11 @@ class Recipe:
             (self.higher_learning_rates, "higher_learning_rates"),
         ):
             _require(all(v > 0 for v in values), name, values, "> 0")
-        higher = [max(self.learning_rates), *self.higher_learning_rates]
+        # As cells are called.
+        higher = [
+            float(f"{rate:g}")
+            for rate in (max(self.learning_rates), *self.higher_learning_rates)
+        ]
         _require(
             len(self.learning_rates) == 1
             or all(a < b for a, b in itertools.pairwise(higher)),

@@ -9,8 +9,9 @@ from rich.table import Table
 
 from keras_kd.experiments import comparison, figures, results
 from keras_kd.experiments.methods import METHODS, title
+from keras_kd.experiments.rates import Rates
 from keras_kd.experiments.recipes import RECIPES
-from keras_kd.experiments.results import Rates, grouped, mean_and_standard_error
+from keras_kd.experiments.results import grouped, mean_and_standard_error
 
 _COLUMNS = (
     "T is the temperature, rate the learning rate. Fidelity is the percentage of test "
@@ -58,7 +59,7 @@ class Report:
         places = list(dict.fromkeys((r["data"], r["student"]) for r in students))
         methods = list(METHODS)
         self.students = sorted(
-            results.chosen(students, self.rates),
+            self.rates.of_chosen(students),
             key=lambda r: (
                 places.index((r["data"], r["student"])),
                 methods.index(r["method"]),
@@ -184,10 +185,8 @@ class Report:
             lines += ["## Online beside offline", "", _PAIRS, ""]
             lines += [*comparison.markdown(differences), ""]
         if self.unfinished:
-            lines += [
-                f"Not in these tables, since they have not ended: {self._left()}."
-            ]
-            lines.append("")
+            left = ", ".join(self.unfinished)
+            lines += [f"Not ended, and so not in the tables: {left}.", ""]
         for image in images:
             about = image.stem.replace("_", " ").replace("-", ": ")
             lines += [f"![{about}]({image.name})", ""]
@@ -202,9 +201,6 @@ class Report:
         )
         return "\n".join(lines) + "\n"
 
-    def _left(self) -> str:
-        return ", ".join(self.unfinished)
-
     def terminal(self) -> list[Table]:
         """The tables for a terminal."""
         tables = []
@@ -217,7 +213,7 @@ class Report:
                 table.add_row(*shown)
             tables.append(table)
         if tables and self.unfinished:
-            tables[-1].caption = f"Not ended: {self._left()}"
+            tables[-1].caption = f"Not ended: {', '.join(self.unfinished)}"
         return tables
 
     def write(self, folder: str | Path) -> list[Path]:

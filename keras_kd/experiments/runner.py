@@ -71,14 +71,14 @@ def run(
         BlockingIOError: another process runs it there.
     """
     folder = Path(folder)
+    file = folder / results.RESULTS
+    # Before anything is written: data may be missing, or smaller than is asked for.
+    _check_backend(results.read(file), folder)
+    loaded = [Images.load(data, data_folder) for data in recipe.data]
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
-        file = folder / results.RESULTS
-        records = results.read(file)
-        _check_backend(records, folder)
-        # Before anything is written: data may be missing, or smaller than is asked for.
-        loaded = [Images.load(data, data_folder) for data in recipe.data]
         _keep_identity(recipe, folder / results.RECIPE)
+        records = results.read(file)
         enable_op_determinism()
         if watch is not None:
             watch.finished(*_progress(recipe, records), None)
@@ -145,7 +145,7 @@ class _Seed:
         """Trains one architecture by every method."""
         for setting in self.recipe.settings(self.data, student):
             # One after the other: which is next depends on how the last one did.
-            while left := self._rates_left(setting):
+            while left := _rates_left(self.recipe, self.records, setting, self.seed):
                 self._run(
                     dataclasses.replace(setting, learning_rate=left[0], seed=self.seed)
                 )
@@ -175,9 +175,6 @@ class _Seed:
         self.records[:] = results.read(self.file)
         if self.watch is not None:
             self.watch.finished(*_progress(self.recipe, self.records), record)
-
-    def _rates_left(self, setting: Cell) -> list[float]:
-        return _rates_left(self.recipe, self.records, setting, self.seed)
 
     def _run(self, cell: Cell) -> None:
         recipe, images, method = self.recipe, self.images, METHODS[cell.method]

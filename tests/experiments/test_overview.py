@@ -24,11 +24,17 @@ def test_verdicts_of_studies(tmp_path):
         study(tmp_path, "clean", (0.1, -0.1, 0.05)),
         study(tmp_path, "noisy", (2.0, 2.1, 2.2), label_noise=0.2),
         study(tmp_path, "one_seed", (5.0,)),
+        study(tmp_path, "two_seeds", (1.0, 1.0), data="mnist"),
     ]
     text, image = Overview(folders).write(tmp_path / "out")
     lines = text.read_text().splitlines()
     assert "| 4 | online | 1 | 1 | 0 |" in lines
     assert "of 2 comparisons chance alone would give 0.1." in lines[2]
+    # Two that agree say nothing of how far apart two can be.
+    assert (
+        "| mnist | lenet5 | 4 | online | offline | +1.00 ± 0.00 | 2 | too few seeds |"
+        in lines
+    )
     assert (
         "| digits | lenet5 | 4 | online | offline | +2.10 ± 0.06 | 3 | wins |" in lines
     )
