@@ -91,5 +91,5 @@ def title(method: str, spacing: int = 1) -> str:
         method: a name in `METHODS`.
         spacing: epochs from one recorded checkpoint to the next.
     """
-    name = method.replace("_", " ")
+    name = "no distillation" if method == "none" else method.replace("_", " ")
     return name if spacing == 1 else f"{name}, every {spacing} epochs"

@@ -20,7 +20,6 @@ _COLUMNS = (
     "kind, is such a teacher. NTK similarity is the cosine of the student's kernel and "
     "the recipe's teacher's, on training images."
 )
-_NAMES = {"none": "no distillation", "teacher": "*teacher*"}
 _PAIRS = (
     "Test accuracy of the one minus the other's, in points, mean ± standard error over "
     "the seeds, which both share. It wins or loses where Student's 95 % interval "
@@ -143,7 +142,7 @@ class Report:
                 text += f" ({len(group)} of {self.seeds} seeds)"
             temperature = first["temperature"]
             method = first["method"]
-            name = _NAMES.get(method, title(method, first["spacing"]))
+            name = title(method, first["spacing"])
             rows.append(
                 (
                     name,
@@ -177,8 +176,7 @@ class Report:
             lines.append("")
         lines += [_COLUMNS, "", "Methods:", ""]
         for name in dict.fromkeys(r["method"] for r in self.students):
-            shown = _NAMES.get(name, title(name))
-            lines.append(f"- {shown}: {METHODS[name].about}")
+            lines.append(f"- {title(name)}: {METHODS[name].about}")
         lines.append("")
         differences = comparison.online_against_offline(self.students)
         if differences:
