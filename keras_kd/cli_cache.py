@@ -37,6 +37,10 @@ def build(
         Path | None,
         typer.Option(help="Where the data set's files are, if not in a usual place."),
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace another cache that is there."),
+    ] = False,
 ) -> None:
     """What every checkpoint says of its data set's training and test images.
 
@@ -54,7 +58,7 @@ def build(
     )
     folder = run / "supervision" if out is None else out
     cache = experiments.cache_supervision(
-        trajectory, data, folder, dtype=dtype, top_k=top_k
+        trajectory, data, folder, dtype=dtype, top_k=top_k, overwrite=overwrite
     )
     console.print(f"{cache.n:,} images, {len(cache)} checkpoints in {folder}")
 

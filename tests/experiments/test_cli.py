@@ -224,6 +224,12 @@ def test_cache_refuses(teacher, tmp_path):
 
     folder = tmp_path / "supervision"
     run("cache", "build", teacher, "--out", folder)
+    other = ["cache", "build", teacher, "--out", folder, "--dtype", "float32"]
+    said = run(*other, fails=True).output
+    assert "one of another dtype" in " ".join(said.split())
+    run(*other, "--overwrite")
+    assert "float32" in run("cache", "info", folder).output
+
     keys = folder / "keys.npy"
     content = bytearray(keys.read_bytes())
     content[-1] ^= 1

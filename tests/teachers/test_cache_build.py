@@ -115,6 +115,30 @@ def test_another_cache_in_the_same_folder(teacher, tmp_path):
         assert files(tmp_path) == before
 
 
+def test_another_cache_is_replaced_on_demand(teacher, tmp_path):
+    x, y = examples()
+    other = network(12)
+    expected = files(build(other, (x, y), tmp_path / "alone").folder)
+    folder = tmp_path / "cache"
+    build(teacher, (x[:-1], y[:-1]), folder)
+    assert files(build(other, (x, y), folder, overwrite=True).folder) == expected
+    # The same is kept, and one that cannot be read is as good as none.
+    times = {p: p.stat().st_mtime_ns for p in folder.iterdir()}
+    build(other, (x, y), folder, overwrite=True)
+    assert {p: p.stat().st_mtime_ns for p in folder.iterdir()} == times
+    (folder / "supervision.json").write_text("{}")
+    with pytest.raises(ValueError, match="cannot be read"):
+        build(other, (x, y), folder)
+    assert files(build(other, (x, y), folder, overwrite=True).folder) == expected
+    # What no cache wrote is never removed, and a wrong argument removes nothing.
+    with pytest.raises(ValueError, match="`top_k` must be"):
+        build(teacher, x, folder, overwrite=True, top_k=0)
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="in which there is 'notes"):
+        build(teacher, (x, y), folder, overwrite=True)
+    assert files(folder) == {**expected, "notes.txt": b"mine"}
+
+
 def test_arguments(teacher, tmp_path):
     x, _ = examples()
     for message, kwargs in (

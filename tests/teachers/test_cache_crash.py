@@ -69,15 +69,25 @@ def trajectory(tmp_path_factory):
     return TeacherTrajectory(folder)
 
 
-def test_a_fault_at_any_moment(trajectory, tmp_path, monkeypatch):
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_fault_at_any_moment(replaced, trajectory, tmp_path, monkeypatch):
     """Two checkpoints, three batches each, a flush after each batch."""
     x, y = examples(20)
     monkeypatch.setattr(build_module, "_FLUSH_AFTER", -1.0)
+    if replaced:
+        # Whole, and of more examples: nothing of it may be left.
+        build(trajectory, examples(28, seed=1), tmp_path / "other")
+
+    def fresh(folder):
+        if replaced:
+            shutil.copytree(tmp_path / "other", folder)
+        return folder
 
     def build_again(folder):
-        return build(trajectory, (x, y), folder)
+        return build(trajectory, (x, y), folder, overwrite=replaced)
 
     undisturbed = files(build_again(tmp_path / "undisturbed").folder)
+    fresh(tmp_path / "counted")
     with monkeypatch.context() as patch:
         counted = Faults(patch, at=0, after=False)
         build_again(tmp_path / "counted")
@@ -86,7 +96,7 @@ def test_a_fault_at_any_moment(trajectory, tmp_path, monkeypatch):
     # One half of them before and one half after what happens there. Every moment where
     # that is quick: the files do not depend on the backend.
     for at in range(1, counted.calls + 1, 1 if BACKEND == "torch" else 7):
-        folder = tmp_path / f"{at}"
+        folder = fresh(tmp_path / f"{at}")
         with monkeypatch.context() as patch:
             Faults(patch, at, after=at % 2 == 0)
             with pytest.raises(Fault):

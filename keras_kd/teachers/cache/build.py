@@ -58,6 +58,7 @@ def build_cache(
     teacher_outputs: str,
     views: int | None,
     batch_size: int,
+    overwrite: bool,
     progress: bool,
 ) -> None:
     """Makes `folder` a finished cache. See `SupervisionCache.build`."""
@@ -79,22 +80,18 @@ def build_cache(
     survey = Survey(passes)
     manifest = _request(source, passes, survey, packing)
 
-    if (folder / MANIFEST_NAME).exists():
-        _check_same(CacheManifest.read(folder), manifest, folder)
+    same = _same_cache(folder, manifest, overwrite)
+    if same == MANIFEST_NAME:
         _remove_leftovers(folder)
         return
     arrays = arrays_of(manifest.spec, packing)
-    if (folder / BUILDING_NAME).exists():
-        _check_same(CacheManifest.read(folder, BUILDING_NAME), manifest, folder)
-        begun = True
-    else:
-        begun = False
     _announce(folder, arrays, manifest, console)
     folder.mkdir(parents=True, exist_ok=True)
-    if begun:
+    if same == BUILDING_NAME:
         # The rows are in the order of the pass that began it.
         keys = np.load(folder / KEYS_NAME)
     else:
+        _clear(folder)
         keys = survey.keys
         save(folder / KEYS_NAME, keys)
         if survey.labels is not None:
@@ -337,13 +334,44 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def _check_same(there: CacheManifest, wanted: CacheManifest, folder: Path) -> None:
-    if different := there.differences(wanted):
+def _same_cache(folder: Path, wanted: CacheManifest, overwrite: bool) -> str | None:
+    """The name of the manifest in `folder` that is of the wanted cache, whole or begun.
+
+    Returns:
+        `None` where there is no cache, or one to be replaced.
+
+    Raises:
+        ValueError: there is another cache, or a manifest that cannot be read, and
+            `overwrite` is false.
+    """
+    for name in (MANIFEST_NAME, BUILDING_NAME):
+        if not (folder / name).exists():
+            continue
+        try:
+            different = CacheManifest.read(folder, name).differences(wanted)
+        except ValueError:
+            if overwrite:
+                return None
+            raise
+        if not different:
+            return name
+        if overwrite:
+            return None
         raise ValueError(
             f"`folder` must be empty or hold the same cache. Received: '{folder}', "
             f"which holds one of another {', '.join(different)}. Choose another "
-            "folder, or remove this one."
+            "folder, or have this one replaced with `overwrite`."
         )
+    return None
+
+
+def _clear(folder: Path) -> None:
+    """Removes a cache that is to be replaced: what makes it one first."""
+    for name in (MANIFEST_NAME, BUILDING_NAME):
+        (folder / name).unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if is_ours(path):
+            path.unlink()
 
 
 def _announce(folder: Path, arrays, manifest: CacheManifest, console: Console) -> None:

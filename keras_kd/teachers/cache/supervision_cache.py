@@ -85,6 +85,7 @@ class SupervisionCache(Stages):
         teacher_outputs: Literal["logits", "probabilities"] = "logits",
         views: int | None = None,
         batch_size: int = 256,
+        overwrite: bool = False,
         progress: bool = True,
     ) -> "SupervisionCache":
         """Runs the teacher once on every example and keeps what it says.
@@ -116,6 +117,9 @@ class SupervisionCache(Stages):
             views: augmented views of each example, through which epochs cycle; `None`
                 without augmentation, or for that of `data`.
             batch_size: examples a forward pass, where `data` are arrays.
+            overwrite: whether to replace what `folder` holds of another teacher or
+                other data, or in another form, instead of refusing it. The same cache
+                is kept, or gone on with, in any case.
             progress: whether to show a progress bar.
 
         Returns:
@@ -123,8 +127,9 @@ class SupervisionCache(Stages):
 
         Raises:
             ValueError: an argument is out of range, the data augments without views,
-                the teacher is not finite, or `folder` holds something else, or the
-                cache of another teacher or other data, and which.
+                the teacher is not finite, or `folder` holds something else, or,
+                without `overwrite`, the cache of another teacher or other data, and
+                which.
             OSError: the disk is full. What was done before is kept.
         """
         build_cache(
@@ -137,6 +142,7 @@ class SupervisionCache(Stages):
             teacher_outputs=teacher_outputs,
             views=views,
             batch_size=batch_size,
+            overwrite=overwrite,
             progress=progress,
         )
         return cls(folder)
