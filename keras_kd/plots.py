@@ -98,7 +98,9 @@ def _curve(axes, method: str, histories: list[list[float] | None]) -> None:
         axes.fill_between(epochs, mean - error, mean + error, color=colour, alpha=0.2)
 
 
-def plot_complexity(values: Mapping[str, Sequence[float]], epochs=None, ax=None):
+def plot_complexity(
+    values: Mapping[str, Sequence[float]], epochs=None, ax=None, errors=None
+):
     """Supervision complexity over training, a line for each target set.
 
     Args:
@@ -106,12 +108,15 @@ def plot_complexity(values: Mapping[str, Sequence[float]], epochs=None, ax=None)
             `keras.callbacks.History` has them. `NaN` leaves a gap.
         epochs: which they were; `None`: 1, 2, ...
         ax: Matplotlib `Axes`; `None`: of a new figure.
+        errors: for each target set the standard errors of its values, drawn as a band;
+            `None`: no bands.
 
     Returns:
         The `Axes`.
 
     Raises:
-        ValueError: there is no target set, or one is not as long as `epochs`.
+        ValueError: there is no target set, or one is not as long as `epochs`, or
+            `errors` are not of the same target sets and lengths.
     """
     lengths = {len(line) for line in values.values()}
     if len(lengths) != 1 or (epochs is not None and {len(epochs)} != lengths):
@@ -120,11 +125,23 @@ def plot_complexity(values: Mapping[str, Sequence[float]], epochs=None, ax=None)
             f"Received: { {name: len(line) for name, line in values.items()} }"
             + ("" if epochs is None else f", {len(epochs)} epochs")
         )
+    if errors is not None and {k: len(v) for k, v in errors.items()} != {
+        name: len(line) for name, line in values.items()
+    }:
+        raise ValueError(
+            f"`errors` must be of {list(values)}, as long as `values`. Received: "
+            f"{ {name: len(line) for name, line in errors.items()} }"
+        )
     ax = _axes(ax)
     x = np.arange(1, lengths.pop() + 1) if epochs is None else np.asarray(epochs)
     for (name, line), (colour, style, marker) in zip(
         values.items(), itertools.cycle(LINES), strict=False
     ):
+        if errors is not None:
+            middle, error = np.asarray(line, float), np.asarray(errors[name], float)
+            ax.fill_between(
+                x, middle - error, middle + error, color=colour, alpha=0.2, linewidth=0
+            )
         ax.plot(
             x,
             np.asarray(line, float),

@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from scipy.stats import spearmanr
+import numpy as np
+from scipy.stats import sem, spearmanr
 
 from keras_kd.experiments.comparison import Difference
 from keras_kd.experiments.methods import METHODS, title
@@ -16,6 +17,7 @@ from keras_kd.plots import LINES, plot_complexity
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 Records = list[dict[str, Any]]
 _PREFIX = "complexity_"
@@ -24,21 +26,30 @@ _MARKERS = "os^Dvx+*<>Pd"
 
 
 def complexity(records: Records) -> Figure | None:
-    """Adjusted supervision complexity under the student's NTK over training."""
+    """Adjusted supervision complexity under the student's NTK over training.
+
+    A panel for each setting: the mean over its seeds, the standard error as a band.
+    """
     watched = [r for r in records if any(k.startswith(_PREFIX) for k in r["history"])]
     if not watched:
         return None
-    figure, axes = _panels(len(watched))
-    for record, ax in zip(watched, axes, strict=False):
-        values = {
-            key.removeprefix(_PREFIX): [float("nan") if v is None else v for v in line]
-            for key, line in record["history"].items()
-            if key.startswith(_PREFIX)
-        }
-        plot_complexity(values, ax=ax)
-        name = title(record["method"], record["spacing"])
-        where = _where(record, watched, "data", "student")
-        ax.set_title(f"{where}{name}, {_temperature(record)}")
+    settings = grouped(watched, lambda r: r["setting"])
+    figure, axes = _panels(len(settings))
+    for group, ax in zip(settings.values(), axes, strict=True):
+        first = group[0]
+        means, errors = {}, {}
+        for key in first["history"]:
+            if key.startswith(_PREFIX):
+                # Seeds by epochs; what is undefined leaves a gap.
+                lines = np.array([r["history"][key] for r in group], float)
+                name = key.removeprefix(_PREFIX)
+                means[name] = lines.mean(axis=0)
+                if len(group) > 1:
+                    errors[name] = sem(lines)
+        plot_complexity(means, ax=ax, errors=errors or None)
+        name = title(first["method"], first["spacing"])
+        where = _where(first, watched, "data", "student")
+        ax.set_title(f"{where}{name}, {_temperature(first)}")
     return figure
 
 
@@ -114,7 +125,11 @@ def gain(records: Records) -> Figure | None:
 
 
 def agreement(records: Records) -> Figure | None:
-    """Fidelity and NTK similarity against test accuracy, a point for each student."""
+    """Fidelity and NTK similarity against test accuracy, a point for each student.
+
+    The marker says the method, and where there are several temperatures, what it is
+    filled with the temperature.
+    """
     columns = {
         "fidelity": "fidelity: agreement with the final teacher (%)",
         "ntk_similarity": "similarity to the teacher's NTK",
@@ -125,18 +140,19 @@ def agreement(records: Records) -> Figure | None:
     # Each data set and student has its own row.
     places = grouped(of_teacher, lambda r: _where(r, of_teacher, "data", "student"))
     panels = [(*place, *of) for place in places.items() for of in columns.items()]
+    temperatures = sorted({r["temperature"] for r in of_teacher} - {None})
     figure, axes = _panels(len(panels))
     for ax, (where, points, column, label) in zip(axes, panels, strict=True):
         scale = 100 if column == "fidelity" else 1
-        for method, group in grouped(points, lambda r: r["method"]).items():
+        for (method, temperature), group in grouped(
+            points, lambda r: (r["method"], r["temperature"])
+        ).items():
             ax.plot(
                 [scale * r[column] for r in group],
                 _accuracies(group),
                 linestyle="",
                 marker=_MARKERS[list(METHODS).index(method)],
-                color="#000000",
-                fillstyle="none",
-                label=title(method),
+                **_of_temperature(temperature, temperatures),
             )
         ax.set(xlabel=label, ylabel="test accuracy (%)")
         pairs = [r[column] for r in points], _accuracies(points)
@@ -144,9 +160,32 @@ def agreement(records: Records) -> Figure | None:
         if all(len(set(values)) > 1 for values in pairs):
             order = spearmanr(*pairs).statistic
             ax.set_title(f"{where}Spearman's correlation {order:.2f}")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right")  # type: ignore[call-overload]
+    present = {r["method"] for r in of_teacher}
+    handles = [
+        _point(marker, title(method), **_of_temperature(None, temperatures))
+        for method, marker in zip(METHODS, _MARKERS, strict=True)
+        if method in present
+    ]
+    if len(temperatures) > 1:
+        handles += [
+            _point("o", f"T = {t:g}", **_of_temperature(t, temperatures))
+            for t in temperatures
+        ]
+    figure.legend(handles=handles, loc="outside right")  # type: ignore[call-overload]
     return figure
+
+
+def _of_temperature(temperature: float | None, temperatures: list[float]) -> dict:
+    """How a point of one temperature is drawn: hollow, then filled, ever lighter."""
+    i = 0 if temperature is None else temperatures.index(temperature)
+    colour = ("#000000", "#888888", "#bbbbbb")[min(i, 2)]
+    return {"color": colour, "fillstyle": "full" if i else "none"}
+
+
+def _point(marker: str, label: str, **style) -> Line2D:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], linestyle="", marker=marker, label=label, **style)
 
 
 def differences(studies: Mapping[str, Sequence[Difference]]) -> Figure:

@@ -214,6 +214,7 @@ def test_report(column, best):
         (lambda: plots.plot_complexity({}), "`values` must be sequences"),
         (lambda: plots.plot_complexity({"a": [1], "b": [1, 2]}), "`values` must be"),
         (lambda: plots.plot_complexity({"a": [1.0]}, [1, 2]), "2 epochs"),
+        (lambda: plots.plot_complexity({"a": [1.0]}, errors={}), "`errors` must be"),
         (lambda: plots.plot_margins({}), "`margins` must be arrays"),
         (lambda: plots.plot_margins({"a": []}), "`margins` must be arrays"),
         (lambda: plots.plot_bound({}), "`bounds` must hold at least one"),

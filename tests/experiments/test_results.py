@@ -10,6 +10,7 @@ from scipy import stats
 
 from keras_kd.experiments import METHODS, RECIPES, Report, comparison, results
 from keras_kd.experiments.figures import FIGURES
+from keras_kd.experiments.methods import title
 from keras_kd.experiments.rates import Rates
 
 
@@ -265,6 +266,19 @@ def test_figure_of_agreement():
     np.testing.assert_allclose(second.lines[1].get_xydata(), [[-0.1, 51]])
     assert (first.get_title(), second.get_title()[-5:]) == ("", "-1.00")
     assert len({line.get_marker() for line in first.lines}) == len(METHODS)
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == [title(method) for method in METHODS]
+    # Two temperatures are told apart by what fills the marker.
+    figure = FIGURES["agreement"](
+        records + [r | {"temperature": 1.0} for r in records if r["temperature"]]
+    )
+    drawn = {
+        (line.get_marker(), line.get_fillstyle(), line.get_color())
+        for line in figure.axes[0].lines
+    }
+    assert len(drawn) == len(figure.axes[0].lines)
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == [*(title(method) for method in METHODS), "T = 1", "T = 4"]
     assert FIGURES["agreement"](records[:2]) is None
 
 
@@ -273,6 +287,18 @@ def test_figure_of_complexity():
     figure = FIGURES["complexity"]([record("online", 0, 0.5, history=history)])
     (ax,) = figure.axes
     np.testing.assert_equal(ax.lines[0].get_ydata(), [3.0, np.nan])
+    assert not ax.collections
+    # Of several seeds the mean, and the standard error of it around.
+    records = [
+        record("online", seed, 0.5)
+        | {"history": {"complexity_labels": [seed, 1 + seed]}}
+        for seed in (0, 1, 5)
+    ]
+    (ax,) = FIGURES["complexity"](records).axes
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), [2, 3])
+    error = np.std([0, 1, 5], ddof=1) / np.sqrt(3)
+    corners = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert (corners.min(), corners.max()) == pytest.approx((2 - error, 3 + error))
     assert FIGURES["complexity"]([record("online", 0, 0.5)]) is None
 
 
