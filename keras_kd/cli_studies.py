@@ -116,8 +116,12 @@ def run(
     chosen = RECIPES[recipe].with_settings(changes)
     folder = Path("runs") / recipe if out is None else out
     display = _Display()
-    with display.live:
-        run_recipe(chosen, folder, data_folder=data_folder, watch=display)
+    try:
+        with display.live:
+            run_recipe(chosen, folder, data_folder=data_folder, watch=display)
+    except KeyboardInterrupt:
+        console.print(f"stopped; the same command goes on where it was, in {folder}")
+        raise
     for table in Report(folder).terminal():
         console.print(table)
     console.print(f"results: {folder}; figures: keras-kd report {folder}")

@@ -298,6 +298,16 @@ def test_command_line(tmp_path):
     assert not (tmp_path / "c").exists()
 
 
+def test_command_line_stopped_by_hand(tmp_path, monkeypatch):
+    def stopped(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("keras_kd.cli_studies.run_recipe", stopped)
+    result = CliRunner().invoke(app, ["run", "digits", "--out", str(tmp_path / "r")])
+    assert result.exit_code != 0
+    assert "the same command goes on where it was" in " ".join(result.output.split())
+
+
 def test_label_noise_is_in_training_and_validation_alone(tmp_path):
     clean, noisy = (
         Images.load(Data("digits", 100, 100, 50, label_noise=share))
