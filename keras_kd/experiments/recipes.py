@@ -133,7 +133,6 @@ _TWO_CORES = (
         learning_rates=(0.1,),
         higher_learning_rates=(),
         complexity_images=256,
-        seeds=1,
     ),
     dataclasses.replace(
         _QUESTION,
@@ -146,7 +145,7 @@ _TWO_CORES = (
         _QUESTION,
         name="digits_gap",
         about="gain of online distillation against the student's size",
-        students=tuple(Architecture("lenet5", w) for w in (0.5, 2, 8)),
+        students=tuple(Architecture("lenet5", w) for w in (0.5, 1, 2, 4, 8)),
     ),
     dataclasses.replace(
         _QUESTION,
