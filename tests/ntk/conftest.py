@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from ntk_float64 import float64_scope
+from float64 import float64_scope
 from ntk_models import BACKEND, CASES
 from ntk_networks import NETWORKS
 
@@ -43,7 +43,13 @@ def oracle(tmp_path_factory):
     subprocess.run(
         [sys.executable, "oracle_of_cases.py", str(path), *CASES, *NETWORKS],
         cwd=os.path.dirname(__file__),
-        env={**os.environ, "KERAS_BACKEND": backend, "OMP_NUM_THREADS": "1"},
+        env={
+            **os.environ,
+            "KERAS_BACKEND": backend,
+            "OMP_NUM_THREADS": "1",
+            # The folders where pytest finds what it imports.
+            "PYTHONPATH": os.pathsep.join(sys.path),
+        },
         check=True,
     )
     with np.load(path) as file:

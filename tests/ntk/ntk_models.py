@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+from float64 import float64_scope
 from keras import layers, ops
-from ntk_float64 import float64_scope
 
 BACKEND = keras.backend.backend()
 CASES = {}

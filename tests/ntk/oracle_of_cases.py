@@ -7,8 +7,8 @@ if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from float64 import float64_scope
 from jacobian_oracle import jacobian
-from ntk_float64 import float64_scope
 from ntk_models import CASES, build, inputs_for
 from ntk_networks import NETWORKS, examples, network
 

@@ -474,7 +474,7 @@ def test_sums_in_float64_are_nearer():
     model, spec = build("conv1d_same", "float32")
     x = inputs_for(spec, 8, dtype="float32")
     exact, _ = build("conv1d_same")
-    from ntk_float64 import float64_scope
+    from float64 import float64_scope
 
     with float64_scope():
         expected = kernel(jacobian(exact, x.astype("float64")))

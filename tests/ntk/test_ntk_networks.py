@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from float64 import float64_scope
 from jacobian_oracle import kernel
-from ntk_float64 import float64_scope
 from ntk_models import BACKEND
 from ntk_networks import NETWORKS, examples, network
 

@@ -4,11 +4,11 @@ import contextlib
 
 import keras
 import numpy as np
+from float64 import float64_scope
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from jacobian_oracle import jacobian, kernel
 from keras import layers
-from ntk_float64 import float64_scope
 from ntk_models import BACKEND, disturb, inputs_for
 
 from keras_kd.ntk import empirical_ntk

@@ -6,8 +6,8 @@ import warnings
 import keras
 import numpy as np
 import pytest
+from float64 import float64_scope
 from jacobian_oracle import kernel
-from ntk_float64 import float64_scope
 from ntk_models import BACKEND, CASES, GROUPS, WARNED, build, inputs_for, take, together
 
 from keras_kd.ntk import empirical_ntk
