@@ -129,8 +129,8 @@ class Recipe:
         ntk_images: training images on which the final student's NTK is compared with
             the teacher's; 0 for none.
         complexity_images: training images on which the supervision complexity of the
-            targets is measured after each epoch of an online student's training, in
-            the first seed; 0 for none.
+            targets is measured after each epoch of an online student's training; 0
+            for none.
         seeds: how many repetitions.
     """
 

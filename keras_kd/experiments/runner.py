@@ -203,7 +203,7 @@ class _Seed:
             )
         if supervision.online is not None:
             callbacks.append(supervision.online)
-            if recipe.complexity_images and self.seed == 0:
+            if recipe.complexity_images:
                 callbacks.append(self.teachers.complexity(cell, supervision))
         loss = None
         if method.label_smoothing:

@@ -1,6 +1,5 @@
 """A whole study, small: every method, resumed, extended, refused."""
 
-import json
 import shutil
 
 import keras
@@ -263,22 +262,29 @@ def test_command_line(tmp_path):
         "methods": "online",
         "ntk_images": "4",
         "complexity_images": "8",
+        "seeds": "2",
     }
     sets = [word for k, v in changes.items() for word in ("--set", f"{k}={v}")]
     code, printed = invoke("run", "digits", "--out", folder, *sets)
     assert code == 0, printed
-    record = json.loads((folder / "results.jsonl").read_text().splitlines()[-1])
-    assert 0 < record["ntk_similarity"] <= 1
-    for name in ("labels", "offline", "online", "average"):
-        values = record["history"][f"complexity_{name}"]
-        assert len(values) == 2
-        assert min(values) > 0
-    # In the last epoch the current teacher is the final one.
-    last = {k: v[-1] for k, v in record["history"].items()}
-    assert last["complexity_online"] == pytest.approx(
-        last["complexity_offline"], rel=1e-4
-    )
-    shown = f"{100 * record['test_accuracy']:.1f}"
+    students = [
+        record
+        for record in results.read(folder / "results.jsonl")
+        if record["method"] == "online"
+    ]
+    assert [record["seed"] for record in students] == [0, 1]
+    for record in students:
+        assert 0 < record["ntk_similarity"] <= 1
+        for name in ("labels", "offline", "online", "average"):
+            values = record["history"][f"complexity_{name}"]
+            assert len(values) == 2
+            assert min(values) > 0
+        # In the last epoch the current teacher is the final one.
+        last = {k: v[-1] for k, v in record["history"].items()}
+        assert last["complexity_online"] == pytest.approx(
+            last["complexity_offline"], rel=1e-4
+        )
+    shown = f"{100 * np.mean([record['test_accuracy'] for record in students]):.1f}"
     assert shown in printed
     code, printed = invoke("report", folder)
     assert code == 0, printed
