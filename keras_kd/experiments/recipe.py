@@ -293,6 +293,20 @@ class Recipe:
             del record[name]
         return record
 
+    @classmethod
+    def of_identity(cls, identity: Mapping[str, Any]) -> "Recipe":
+        """The recipe of which `identity` was read from JSON, with its default seeds."""
+        values = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in identity.items()
+        }
+        values["data"] = tuple(Data(**one) for one in values["data"])
+        values["students"] = tuple(Architecture(**one) for one in values["students"])
+        for name in ("teacher", "assistant"):
+            if values.get(name) is not None:
+                values[name] = Architecture(**values[name])
+        return cls(about="", **values)
+
     def with_settings(self, settings: Mapping[str, str]) -> "Recipe":
         """Another recipe, of values written as on a command line.
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from keras_kd.experiments import comparison, figures, results
 from keras_kd.experiments.methods import METHODS, title
 from keras_kd.experiments.rates import Rates
+from keras_kd.experiments.recipe import Recipe
 from keras_kd.experiments.recipes import RECIPES
 from keras_kd.experiments.results import grouped, mean_and_standard_error
 
@@ -72,9 +73,32 @@ class Report:
         settings = dict.fromkeys(r["setting"] for r in students)
         self.unfinished = [name for name in settings if name not in finished]
         """Settings for which no learning rate is chosen yet."""
+        self.not_begun = [name for name in self._planned() if name not in settings]
+        """Settings of the recipe of which nothing is known."""
         self.seeds = len({r["seed"] for r in records})
         self.seconds = sum(r["seconds"] for r in records)
         self.versions = [r["versions"] for r in records]
+
+    def _planned(self) -> list[str]:
+        """The recipe's settings, where the folder has kept the recipe."""
+        if not self.recipe:
+            return []
+        recipe = Recipe.of_identity(self.recipe)
+        return [
+            cell.setting
+            for data in recipe.data
+            for student in recipe.students
+            for cell in recipe.settings(data, student)
+        ]
+
+    def _missing(self) -> str:
+        """What is not in the tables, in a line; empty when all is there."""
+        parts = []
+        if self.unfinished:
+            parts.append(f"Not ended: {', '.join(self.unfinished)}.")
+        if self.not_begun:
+            parts.append(f"Not begun: {', '.join(self.not_begun)}.")
+        return " ".join(parts)
 
     def _command(self) -> str:
         """The command that gives these results, in Markdown."""
@@ -182,9 +206,8 @@ class Report:
         if differences:
             lines += ["## Online beside offline", "", _PAIRS, ""]
             lines += [*comparison.markdown(differences), ""]
-        if self.unfinished:
-            left = ", ".join(self.unfinished)
-            lines += [f"Not ended, and so not in the tables: {left}.", ""]
+        if missing := self._missing():
+            lines += [f"Not in the tables: {missing}", ""]
         for image in images:
             about = image.stem.replace("_", " ").replace("-", ": ")
             lines += [f"![{about}]({image.name})", ""]
@@ -210,8 +233,8 @@ class Report:
                 shown = [_rich(name), *map(_rich, cells)]
                 table.add_row(*shown)
             tables.append(table)
-        if tables and self.unfinished:
-            tables[-1].caption = f"Not ended: {', '.join(self.unfinished)}"
+        if tables and (missing := self._missing()):
+            tables[-1].caption = missing
         return tables
 
     def write(self, folder: str | Path) -> list[Path]:

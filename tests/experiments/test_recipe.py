@@ -1,6 +1,7 @@
 """Recipes as data: what they refuse, how they are changed, how many cells there are."""
 
 import dataclasses
+import json
 
 import pytest
 
@@ -40,6 +41,15 @@ def test_cells():
 
 def pick(recipe):
     return recipe.data[0], recipe.students[0]
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=lambda recipe: recipe.name)
+def test_known_by_what_is_written(recipe):
+    written = json.loads(json.dumps(recipe.identity))
+    again = dataclasses.replace(
+        Recipe.of_identity(written), about=recipe.about, seeds=recipe.seeds
+    )
+    assert again == recipe
 
 
 @pytest.mark.parametrize(

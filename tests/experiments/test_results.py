@@ -146,10 +146,25 @@ def test_the_command_of_a_report(tmp_path):
     )
 
 
+def test_what_has_not_begun(tmp_path):
+    changes = {"methods": "none,online", "learning_rates": "0.1"}
+    recipe = RECIPES["digits"].with_settings(changes)
+    settings = [c.setting for c in recipe.settings(recipe.data[0], recipe.students[0])]
+    made = [record("none", 0, 0.5, setting=settings[0])]
+    folder = write(tmp_path / "run", made)
+    (folder / results.RECIPE).write_text(json.dumps(recipe.identity))
+    report = Report(folder)
+    assert (report.unfinished, report.not_begun) == ([], settings[1:])
+    said = f"Not begun: {settings[1]}, {settings[2]}."
+    assert said in report.markdown()
+    assert report.terminal()[-1].caption == said
+
+
 def test_what_has_not_ended(tmp_path):
     made = [record("online", s, 0.5) for s in (0, 1)]
     made += [record("offline", 0, 0.9), record("none", 0, 0.99)]
-    recipe = {"learning_rates": [0.1, 0.3], "higher_learning_rates": []}
+    rates = {"learning_rates": "0.1,0.3", "higher_learning_rates": ""}
+    recipe = RECIPES["digits"].with_settings(rates).identity
     made += [dict(r, learning_rate=0.3) for r in made if r["method"] != "none"]
     folder = write(tmp_path / "run", made)
     (folder / results.RECIPE).write_text(json.dumps(recipe))
