@@ -130,6 +130,16 @@ def test_another_cache_is_replaced_on_demand(teacher, tmp_path):
     with pytest.raises(ValueError, match="cannot be read"):
         build(other, (x, y), folder)
     assert files(build(other, (x, y), folder, overwrite=True).folder) == expected
+    # So is one with a file that is damaged.
+    for damage in (
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(path.read_bytes()[:-1]),
+        lambda path: path.write_bytes(path.read_bytes()[:-1] + b"?"),
+    ):
+        damage(folder / "checkpoint-0000.output-0.logits.npy")
+        with pytest.raises((ValueError, FileNotFoundError), match="overwrite=True"):
+            build(other, (x, y), folder).verify()
+        assert files(build(other, (x, y), folder, overwrite=True).folder) == expected
     # What no cache wrote is never removed, and a wrong argument removes nothing.
     with pytest.raises(ValueError, match="`top_k` must be"):
         build(teacher, x, folder, overwrite=True, top_k=0)
@@ -137,6 +147,18 @@ def test_another_cache_is_replaced_on_demand(teacher, tmp_path):
     with pytest.raises(ValueError, match="in which there is 'notes"):
         build(teacher, (x, y), folder, overwrite=True)
     assert files(folder) == {**expected, "notes.txt": b"mine"}
+
+
+def test_files_of_somebody_else(teacher, tmp_path):
+    """Names that a cache uses too."""
+    x, _ = examples()
+    (tmp_path / "labels.npy").write_bytes(b"mine")
+    build(teacher, x, tmp_path)
+    assert (tmp_path / "labels.npy").read_bytes() == b"mine"
+    (tmp_path / "checkpoint-0007.a.npy").mkdir()
+    with pytest.raises(ValueError, match="in which there is 'checkpoint-0007"):
+        build(teacher, x + 1, tmp_path, overwrite=True)
+    SupervisionCache(tmp_path).verify()
 
 
 def test_arguments(teacher, tmp_path):

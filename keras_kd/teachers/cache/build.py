@@ -348,29 +348,45 @@ def _same_cache(folder: Path, wanted: CacheManifest, overwrite: bool) -> str | N
         if not (folder / name).exists():
             continue
         try:
-            different = CacheManifest.read(folder, name).differences(wanted)
+            there = CacheManifest.read(folder, name)
         except ValueError:
             if overwrite:
                 return None
             raise
+        different = there.differences(wanted)
+        if overwrite and (different or not _is_whole(folder, there)):
+            return None
         if not different:
             return name
-        if overwrite:
-            return None
         raise ValueError(
             f"`folder` must be empty or hold the same cache. Received: '{folder}', "
             f"which holds one of another {', '.join(different)}. Choose another "
-            "folder, or have this one replaced with `overwrite`."
+            "folder, or have this one replaced with overwrite=True (--overwrite)."
         )
     return None
 
 
+def _is_whole(folder: Path, manifest: CacheManifest) -> bool:
+    """Whether the files are as they were when the cache was finished."""
+    return all(
+        (folder / name).is_file()
+        and (folder / name).stat().st_size == file["size"]
+        and sha256(folder / name) == file["sha256"]
+        for name, file in manifest.files.items()
+    )
+
+
 def _clear(folder: Path) -> None:
-    """Removes a cache that is to be replaced: what makes it one first."""
-    for name in (MANIFEST_NAME, BUILDING_NAME):
-        (folder / name).unlink(missing_ok=True)
+    """Removes a cache that is to be replaced: what makes it one first.
+
+    Without a manifest, keys and labels may be somebody else's: these names are common.
+    """
+    manifests = [folder / MANIFEST_NAME, folder / BUILDING_NAME]
+    was_cache = any(path.exists() for path in manifests)
+    for path in manifests:
+        path.unlink(missing_ok=True)
     for path in folder.iterdir():
-        if is_ours(path):
+        if was_cache or path.name not in (KEYS_NAME, LABELS_NAME):
             path.unlink()
 
 

@@ -22,8 +22,8 @@ _NAME = re.compile(
 
 
 def is_ours(path: Path) -> bool:
-    """Whether a file's name is one that a cache gives."""
-    return _NAME.fullmatch(path.name) is not None
+    """Whether it is a file with a name that a cache gives."""
+    return path.is_file() and _NAME.fullmatch(path.name) is not None
 
 
 def arrays_of(spec: Spec, packing: Packing) -> dict[str, tuple[tuple[int, ...], str]]:

@@ -134,7 +134,7 @@ class CacheManifest:
                 ),
                 packing=Packing(packing["dtype"], packing["top_k"]),
                 divergence=content["divergence"],
-                files=content["files"],
+                files={**content["files"]},
             )
         except KeyError as error:
             raise _unreadable(path, f"the entry {error} is missing") from error

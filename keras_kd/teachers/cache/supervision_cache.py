@@ -19,6 +19,8 @@ from keras_kd.teachers.cache.mean import CachedMean
 from keras_kd.teachers.stages import Stages
 from keras_kd.teachers.trajectory import TeacherTrajectory
 
+_AGAIN = "`SupervisionCache.build` with overwrite=True makes the cache anew."
+
 
 @keras.saving.register_keras_serializable(package="keras_kd")
 class SupervisionCache(Stages):
@@ -118,8 +120,8 @@ class SupervisionCache(Stages):
                 without augmentation, or for that of `data`.
             batch_size: examples a forward pass, where `data` are arrays.
             overwrite: whether to replace what `folder` holds of another teacher or
-                other data, or in another form, instead of refusing it. The same cache
-                is kept, or gone on with, in any case.
+                other data, in another form or damaged, instead of refusing it. The same
+                cache is kept, or gone on with, in any case.
             progress: whether to show a progress bar.
 
         Returns:
@@ -365,7 +367,7 @@ class SupervisionCache(Stages):
             if (found := sha256(self._folder / name)) != file["sha256"]:
                 raise ValueError(
                     f"{self._folder / name} was altered: its SHA-256 is {found}, "
-                    f"recorded was {file['sha256']}."
+                    f"recorded was {file['sha256']}. {_AGAIN}"
                 )
 
     def _check_size(self, name: str, size: int) -> None:
@@ -375,11 +377,13 @@ class SupervisionCache(Stages):
         except FileNotFoundError:
             raise FileNotFoundError(
                 f"The supervision cache in '{self._folder}' is not whole: {path} is "
-                "missing."
+                f"missing. {_AGAIN}"
             ) from None
         if found != size:
             how = "truncated" if found < size else "altered"
-            raise ValueError(f"{path} was {how}: it has {found} of {size} bytes.")
+            raise ValueError(
+                f"{path} was {how}: it has {found} of {size} bytes. {_AGAIN}"
+            )
 
     # Saving: a reference, not the arrays
 
