@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
 
 Records = list[dict[str, Any]]
 _PREFIX = "complexity_"
@@ -167,10 +168,10 @@ def agreement(records: Records) -> Figure | None:
         if method in present
     ]
     if len(temperatures) > 1:
-        handles += [
-            _point("o", f"T = {t:g}", **_of_temperature(t, temperatures))
-            for t in temperatures
-        ]
+        for temperature in temperatures:
+            style = _of_temperature(temperature, temperatures)
+            inside = style["color"] if style["fillstyle"] == "full" else "none"
+            handles.append(_patch(inside, style["color"], f"T = {temperature:g}"))
     figure.legend(handles=handles, loc="outside right")  # type: ignore[call-overload]
     return figure
 
@@ -178,14 +179,20 @@ def agreement(records: Records) -> Figure | None:
 def _of_temperature(temperature: float | None, temperatures: list[float]) -> dict:
     """How a point of one temperature is drawn: hollow, then filled, ever lighter."""
     i = 0 if temperature is None else temperatures.index(temperature)
-    colour = ("#000000", "#888888", "#bbbbbb")[min(i, 2)]
-    return {"color": colour, "fillstyle": "full" if i else "none"}
+    grey = i / len(temperatures) if i else 0
+    return {"color": str(grey), "fillstyle": "full" if i else "none"}
 
 
 def _point(marker: str, label: str, **style) -> Line2D:
     from matplotlib.lines import Line2D
 
     return Line2D([], [], linestyle="", marker=marker, label=label, **style)
+
+
+def _patch(inside: str, edge: str, label: str) -> Patch:
+    from matplotlib.patches import Patch
+
+    return Patch(facecolor=inside, edgecolor=edge, label=label)
 
 
 def differences(studies: Mapping[str, Sequence[Difference]]) -> Figure:
@@ -251,6 +258,13 @@ FIGURES: dict[str, Callable[[Records], Figure | None]] = {
     "spacing": spacing,
     "gain": gain,
     "agreement": agreement,
+}
+CAPTIONS = {
+    "complexity": "Adjusted supervision complexity of each target set under the "
+    "student's NTK after each epoch: means over the seeds, standard errors as bands.",
+    "spacing": "Means and standard errors over the seeds.",
+    "gain": "Means and standard errors over the seeds.",
+    "agreement": "A point for each student.",
 }
 
 

@@ -81,9 +81,11 @@ class Report:
 
     def _planned(self) -> list[str]:
         """The recipe's settings, where the folder has kept the recipe."""
-        if not self.recipe:
+        try:
+            recipe = Recipe.of_identity(self.recipe)
+        except (KeyError, TypeError, ValueError):
+            # There is none, or one of another release: its results can still be told.
             return []
-        recipe = Recipe.of_identity(self.recipe)
         return [
             cell.setting
             for data in recipe.data
@@ -210,7 +212,8 @@ class Report:
             lines += [f"Not in the tables: {missing}", ""]
         for image in images:
             about = image.stem.replace("_", " ").replace("-", ": ")
-            lines += [f"![{about}]({image.name})", ""]
+            caption = figures.CAPTIONS[image.stem.removeprefix(f"{self.name}-")]
+            lines += [f"![{about}]({image.name})", "", caption, ""]
         hours = self.seconds / 3600
         spent = f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
         made_with = "; ".join(dict.fromkeys(map(_made_with, self.versions)))
@@ -233,7 +236,9 @@ class Report:
                 shown = [_rich(name), *map(_rich, cells)]
                 table.add_row(*shown)
             tables.append(table)
-        if tables and (missing := self._missing()):
+        if missing := self._missing():
+            if not tables:
+                tables.append(Table("student", title=self.name))
             tables[-1].caption = missing
         return tables
 

@@ -158,6 +158,14 @@ def test_what_has_not_begun(tmp_path):
     said = f"Not begun: {settings[1]}, {settings[2]}."
     assert said in report.markdown()
     assert report.terminal()[-1].caption == said
+    # Where nothing has ended, too.
+    (folder / results.RESULTS).write_text("")
+    write(folder, [record("teacher", 0, 0.9)])
+    assert settings[0] in Report(folder).terminal()[-1].caption
+    # Of a recipe that this release does not know, the results are told.
+    for unknown in ({}, {**recipe.identity, "new": 1}, {"methods": ["new"]}):
+        (folder / results.RECIPE).write_text(json.dumps(unknown))
+        assert Report(folder).not_begun == []
 
 
 def test_what_has_not_ended(tmp_path):
@@ -294,6 +302,9 @@ def test_figure_of_agreement():
     assert len(drawn) == len(figure.axes[0].lines)
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == [*(title(method) for method in METHODS), "T = 1", "T = 4"]
+    handles = figure.legends[0].legend_handles
+    assert len({h.get_marker() for h in handles[:-2]}) == len(METHODS)
+    assert [h.get_facecolor()[3] for h in handles[-2:]] == [0, 1]
     assert FIGURES["agreement"](records[:2]) is None
 
 
