@@ -162,7 +162,7 @@ def agreement(records: Records) -> Figure | None:
             order = spearmanr(*pairs).statistic
             ax.set_title(f"{where}Spearman's correlation {order:.2f}")
     present = {r["method"] for r in of_teacher}
-    handles = [
+    handles: list[Line2D | Patch] = [
         _point(marker, title(method), **_of_temperature(None, temperatures))
         for method, marker in zip(METHODS, _MARKERS, strict=True)
         if method in present

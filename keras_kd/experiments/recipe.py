@@ -296,7 +296,7 @@ class Recipe:
     @classmethod
     def of_identity(cls, identity: Mapping[str, Any]) -> "Recipe":
         """The recipe of which `identity` was read from JSON, with its default seeds."""
-        values = {
+        values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in identity.items()
         }
