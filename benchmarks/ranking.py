@@ -39,7 +39,7 @@ from scipy.stats import rankdata
 
 from keras_kd import TeacherTrajectory, datasets
 from keras_kd.complexity import compare_teachers
-from keras_kd.complexity.report import CRITERIA
+from keras_kd.complexity.ranking.report import CRITERIA
 from keras_kd.datasets import Batches, Dataset
 from keras_kd.experiments import build, evaluate, train_teacher
 from keras_kd.experiments.training import optimizer

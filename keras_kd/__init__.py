@@ -3,7 +3,7 @@
 import importlib
 
 from keras_kd import datasets, losses, metrics, models
-from keras_kd.distiller import Distiller
+from keras_kd.distiller.distiller import Distiller
 from keras_kd.teachers import (
     OnlineTeacher,
     SupervisionCache,

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from keras_kd.complexity.bound_terms import DistillationBound
-    from keras_kd.complexity.report import TeacherReport
-    from keras_kd.complexity.spectrum import Spectrum
+    from keras_kd.complexity.eigenvalues import Spectrum
+    from keras_kd.complexity.margin_bound import DistillationBound
+    from keras_kd.complexity.ranking.report import TeacherReport
     from keras_kd.experiments.training import Run
 
 COLOURS = {

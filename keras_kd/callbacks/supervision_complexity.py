@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_kd.compatibility import check_choice
+from keras_kd.arguments import check_choice, check_number
 from keras_kd.complexity import (
     Complexity,
     KernelFactorization,
@@ -17,12 +17,11 @@ from keras_kd.complexity import (
     soft_targets,
 )
 from keras_kd.complexity.arguments import check_labels, check_outputs
-from keras_kd.complexity.compare_teachers import RELATIVE_RIDGE, outputs_of
-from keras_kd.complexity.teacher_logits import BATCH, runner_of, teacher_logits
-from keras_kd.losses.arguments import check_number
+from keras_kd.complexity.ranking.comparison import RELATIVE_RIDGE, outputs_of
+from keras_kd.complexity.ranking.teacher_logits import BATCH, runner_of, teacher_logits
+from keras_kd.forward.examples import Examples
 from keras_kd.ntk import empirical_ntk
-from keras_kd.ntk.examples import Examples
-from keras_kd.outputs import KINDS, check_last_activation
+from keras_kd.outputs.form import KINDS, check_last_activation
 from keras_kd.teachers import TeacherTrajectory
 
 _TEACHER = "teacher"

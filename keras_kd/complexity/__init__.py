@@ -1,16 +1,16 @@
 """Supervision complexity: how hard a teacher's predictions are for a student."""
 
+from keras_kd.complexity.agreement import fidelity
 from keras_kd.complexity.alignment import kernel_alignment
 from keras_kd.complexity.bound import distillation_bound
-from keras_kd.complexity.bound_terms import DistillationBound, bound_terms
-from keras_kd.complexity.compare_teachers import compare_teachers
-from keras_kd.complexity.factorization import KernelFactorization
-from keras_kd.complexity.features import FeatureFactorization
-from keras_kd.complexity.fidelity import fidelity
-from keras_kd.complexity.margins import margins
+from keras_kd.complexity.eigenvalues import Spectrum, spectrum
+from keras_kd.complexity.margin import margins
+from keras_kd.complexity.margin_bound import DistillationBound, bound_terms
 from keras_kd.complexity.prediction import Prediction, predict
-from keras_kd.complexity.report import TeacherReport
-from keras_kd.complexity.spectrum import Spectrum, spectrum
+from keras_kd.complexity.ranking.comparison import compare_teachers
+from keras_kd.complexity.ranking.report import TeacherReport
+from keras_kd.complexity.solvers.cholesky import KernelFactorization
+from keras_kd.complexity.solvers.random_features import FeatureFactorization
 from keras_kd.complexity.supervision import (
     Complexity,
     adjusted_supervision_complexity,

@@ -5,11 +5,11 @@ import math
 
 import numpy as np
 
+from keras_kd.arguments import check_number
 from keras_kd.complexity.arguments import check_labels, check_outputs
-from keras_kd.complexity.bound_terms import bound_terms
-from keras_kd.complexity.margins import margins
-from keras_kd.complexity.solver import solver_of
-from keras_kd.losses.arguments import check_number
+from keras_kd.complexity.margin import margins
+from keras_kd.complexity.margin_bound import bound_terms
+from keras_kd.complexity.solvers.solver import solver_of
 
 
 def distillation_bound(
@@ -37,7 +37,7 @@ def distillation_bound(
     `u_i` the margin of `f` for the teacher's label of `x_i`, `r = radius / gamma`
     rounded up to `r_j = 2^j`, `gamma` the one that makes the sum smallest; `c = 2` for
     one output, `c = 4` and the trace of the full kernel for several. The derivation is
-    in the docstring of `keras_kd.complexity.bound_terms`.
+    in the docstring of `keras_kd.complexity.margin_bound`.
 
     **The function `f`** is `f_0 + h`: `h` the one of least norm in the kernel's space
     that takes the values `student_outputs - f_0` (without these, `teacher_outputs -

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 
 from keras_kd.complexity.arguments import check_array, check_labels
-from keras_kd.complexity.conjugate_gradients import ConjugateGradients
-from keras_kd.complexity.features import FeatureFactorization
-from keras_kd.complexity.margins import accuracy
-from keras_kd.complexity.solver import Solver, solver_of
+from keras_kd.complexity.margin import accuracy
+from keras_kd.complexity.solvers.conjugate_gradients import ConjugateGradients
+from keras_kd.complexity.solvers.random_features import FeatureFactorization
+from keras_kd.complexity.solvers.solver import Solver, solver_of
 
 
 @dataclasses.dataclass(frozen=True)

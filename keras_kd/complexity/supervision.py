@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from keras_kd.complexity.solver import solver_of
+from keras_kd.complexity.solvers.solver import solver_of
 
 
 @dataclasses.dataclass(frozen=True)

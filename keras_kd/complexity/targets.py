@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.special import expit, softmax
 
+from keras_kd.arguments import check_number
 from keras_kd.complexity.arguments import check_outputs
-from keras_kd.losses.arguments import check_number
 
 
 def soft_targets(logits, temperature=1.0, kind="probabilities", center=True):

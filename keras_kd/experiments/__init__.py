@@ -1,13 +1,13 @@
 """Whole runs: a teacher, a student, the demo, and studies of many students."""
 
-from keras_kd.experiments.demo import demo
-from keras_kd.experiments.methods import METHODS, Method
+from keras_kd.experiments.demonstration import demo
 from keras_kd.experiments.networks import NETWORKS, Network, build
-from keras_kd.experiments.overview import Overview
-from keras_kd.experiments.recipe import Architecture, Cell, Data, Recipe
-from keras_kd.experiments.recipes import RECIPES
-from keras_kd.experiments.report import Report
-from keras_kd.experiments.runner import run
+from keras_kd.experiments.reports.overview import Overview
+from keras_kd.experiments.reports.report import Report
+from keras_kd.experiments.studies.methods import METHODS, Method
+from keras_kd.experiments.studies.recipe import Architecture, Cell, Data, Recipe
+from keras_kd.experiments.studies.recipes import RECIPES
+from keras_kd.experiments.studies.runner import run
 from keras_kd.experiments.training import (
     MODES,
     Mode,

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 
 from keras_kd.datasets import Batches, Dataset
-from keras_kd.distiller import Distiller
-from keras_kd.experiments.snapshot import Snapshot
+from keras_kd.distiller.distiller import Distiller
+from keras_kd.experiments.studies.snapshot import Snapshot
 from keras_kd.losses import SoftTargets
 from keras_kd.metrics import top1_agreement
 from keras_kd.teachers import (

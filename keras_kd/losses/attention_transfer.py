@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_kd.losses.arguments import check_layer_name, check_number
+from keras_kd.arguments import check_layer_name, check_number
 from keras_kd.losses.feature_maps import check_channels_last, pool_to_same_size
 from keras_kd.losses.leafwise import LeafwiseLoss, dimensions_agree, sum_over_leaves
 from keras_kd.losses.reduction import weighted_mean

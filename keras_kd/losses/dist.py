@@ -3,10 +3,10 @@
 import keras
 from keras import ops
 
-from keras_kd.losses.arguments import check_number
-from keras_kd.losses.bernoulli import class_logits
+from keras_kd.arguments import check_number
 from keras_kd.losses.leafwise import LeafwiseLoss, sum_over_leaves
 from keras_kd.losses.reduction import valid_positions, weighted_mean
+from keras_kd.outputs.bernoulli import class_logits
 
 # What varies by less than this, relative to its size, is constant up to rounding.
 _CONSTANT = 1e-6

@@ -3,11 +3,15 @@
 import keras
 from keras import ops
 
-from keras_kd.losses.arguments import check_layer_name
+from keras_kd.arguments import check_layer_name
+from keras_kd.forward.taps import (
+    call_without_side_effects,
+    example_inputs,
+    output_shapes,
+)
 from keras_kd.losses.feature_maps import check_channels_last, pool_to_same_size
 from keras_kd.losses.leafwise import comparable, dimensions_agree
 from keras_kd.losses.reduction import valid_positions, weighted_mean
-from keras_kd.taps import call_without_side_effects, example_inputs, output_shapes
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")

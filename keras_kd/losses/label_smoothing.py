@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_kd.losses.arguments import check_number
+from keras_kd.arguments import check_number
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import keras
 from keras import ops
 
-from keras_kd.outputs import at_least_float32
+from keras_kd.outputs.form import at_least_float32
 
 
 class LeafwiseLoss(keras.distillation.DistillationLoss):

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_kd.losses.arguments import check_layer_name, check_number
+from keras_kd.arguments import check_layer_name, check_number
 from keras_kd.losses.leafwise import LeafwiseLoss, dimensions_agree, sum_over_leaves
 
 

@@ -14,7 +14,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_kd import backend, taps
+from keras_kd import backend
+from keras_kd.forward import taps
 from keras_kd.ntk.factors import Explicit, OuterProduct
 from keras_kd.ntk.opaque import OpaqueCall, gradients_of
 from keras_kd.ntk.outputs import logits_of

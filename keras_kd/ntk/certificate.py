@@ -13,9 +13,10 @@ import weakref
 import keras
 import numpy as np
 
-from keras_kd import backend, taps
+from keras_kd import backend
+from keras_kd.forward import taps
+from keras_kd.forward.examples import Examples
 from keras_kd.ntk.capture import Capture
-from keras_kd.ntk.examples import Examples
 from keras_kd.ntk.outputs import logits_of
 from keras_kd.ntk.roles import Roles
 

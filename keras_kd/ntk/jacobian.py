@@ -11,9 +11,9 @@ import numpy as np
 import psutil
 
 from keras_kd import backend
+from keras_kd.forward.examples import Examples
 from keras_kd.ntk.capture import Factor
 from keras_kd.ntk.certificate import EXAMPLES, certified
-from keras_kd.ntk.examples import Examples
 from keras_kd.ntk.factors import Explicit, OuterProduct
 from keras_kd.ntk.outputs import Outputs, check_not_probabilities
 

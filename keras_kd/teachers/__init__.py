@@ -1,10 +1,10 @@
 """Where supervision comes from: live, recorded and online teachers."""
 
 from keras_kd.teachers.cache import SupervisionCache
-from keras_kd.teachers.mean import mean
+from keras_kd.teachers.ensemble import mean
 from keras_kd.teachers.online import OnlineTeacher
-from keras_kd.teachers.recorder import TrajectoryRecorder
-from keras_kd.teachers.trajectory import TeacherTrajectory
+from keras_kd.teachers.trajectory.reader import TeacherTrajectory
+from keras_kd.teachers.trajectory.recorder import TrajectoryRecorder
 
 __all__ = [
     "OnlineTeacher",

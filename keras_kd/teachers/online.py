@@ -9,7 +9,7 @@ import keras
 
 from keras_kd.teachers.cache import CachedTeacher, SupervisionCache
 from keras_kd.teachers.schedules import Schedule, as_hold, as_schedule, checkpoint_index
-from keras_kd.teachers.trajectory import TeacherTrajectory
+from keras_kd.teachers.trajectory.reader import TeacherTrajectory
 
 
 class OnlineTeacher(keras.callbacks.Callback):

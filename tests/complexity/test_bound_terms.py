@@ -8,7 +8,7 @@ from scipy.stats import binom
 
 from keras_kd.complexity import FeatureFactorization
 from keras_kd.complexity.bound import distillation_bound
-from keras_kd.complexity.bound_terms import TEACHER_SHARE, bound_terms, ramp
+from keras_kd.complexity.margin_bound import TEACHER_SHARE, bound_terms, ramp
 
 DELTA = 0.1
 

@@ -187,7 +187,9 @@ def test_everything_else(call, message):
 
 
 def test_no_convergence(monkeypatch):
-    monkeypatch.setattr("keras_kd.complexity.conjugate_gradients._MOST_ITERATIONS", 2)
+    monkeypatch.setattr(
+        "keras_kd.complexity.solvers.conjugate_gradients._MOST_ITERATIONS", 2
+    )
     kernel = aslinearoperator(np.diag([1.0, 2.0, 3.0, 4.0]))
     message = "did not reach `tolerance`=1e-06 in 2 iterations"
     with pytest.raises(RuntimeError, match=message):

@@ -11,7 +11,7 @@ from keras_kd.complexity import (
     predict,
     supervision_complexity,
 )
-from keras_kd.complexity.conjugate_gradients import conjugate_gradients
+from keras_kd.complexity.solvers.conjugate_gradients import conjugate_gradients
 from keras_kd.ntk import NTKOperator, empirical_ntk, ntk_features
 
 N, K = 16, 3

@@ -50,7 +50,7 @@ def test_blocks_of_rows(monkeypatch):
     features, targets = draw(0, 30, 5), draw(1, 30, 2)
     whole = FeatureFactorization(features, 0.1)
     expected = whole.solve(targets), whole.leave_one_out(targets)
-    monkeypatch.setattr("keras_kd.complexity.features._ROWS", 7)
+    monkeypatch.setattr("keras_kd.complexity.solvers.random_features._ROWS", 7)
     parts = FeatureFactorization(features, 0.1)
     found = parts.solve(targets), parts.leave_one_out(targets)
     np.testing.assert_allclose(

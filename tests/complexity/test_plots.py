@@ -8,9 +8,9 @@ from matplotlib import colors, pyplot
 from matplotlib.figure import Figure
 
 from keras_kd import plots
-from keras_kd.complexity.bound_terms import bound_terms
-from keras_kd.complexity.report import CRITERIA, TeacherReport, TeacherRow
-from keras_kd.complexity.spectrum import Spectrum, spectrum
+from keras_kd.complexity.eigenvalues import Spectrum, spectrum
+from keras_kd.complexity.margin_bound import bound_terms
+from keras_kd.complexity.ranking.report import CRITERIA, TeacherReport, TeacherRow
 
 
 @pytest.fixture(autouse=True)

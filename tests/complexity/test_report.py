@@ -14,12 +14,12 @@ from scipy.stats import kendalltau
 from sklearn.kernel_ridge import KernelRidge
 
 from keras_kd.complexity import compare_teachers, distillation_bound
-from keras_kd.complexity.report import CRITERIA, TeacherReport, ranks
+from keras_kd.complexity.ranking.report import CRITERIA, TeacherReport, ranks
 from keras_kd.teachers import TeacherTrajectory, TrajectoryRecorder
 
 N, HELD = 60, np.arange(3, 60, 4)
 FIT = np.setdiff1d(np.arange(N), HELD)
-MODULE = sys.modules["keras_kd.complexity.compare_teachers"]
+MODULE = sys.modules["keras_kd.complexity.ranking.comparison"]
 
 
 def data(classes=3):

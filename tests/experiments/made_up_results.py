@@ -1,6 +1,6 @@
 """Results that no training made."""
 
-from keras_kd.experiments import results
+from keras_kd.experiments.studies import results
 
 VERSIONS = {
     "keras_kd": "1",

@@ -13,8 +13,9 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from keras_kd import cli, datasets, experiments
-from keras_kd.cli import DatasetName, app
+from keras_kd import datasets, experiments
+from keras_kd.cli import commands as cli
+from keras_kd.cli.commands import DatasetName, app
 from keras_kd.experiments.networks import NETWORKS, Network
 from keras_kd.teachers import TeacherTrajectory
 
@@ -76,7 +77,7 @@ def test_same_seed_same_student(teacher, tmp_path):
 
 
 def test_demo(tmp_path, monkeypatch):
-    module = importlib.import_module("keras_kd.experiments.demo")
+    module = importlib.import_module("keras_kd.experiments.demonstration")
     small = dataclasses.replace(
         module.SETTINGS["digits"], teacher="lenet5", epochs=2, n_train=96, n_test=100
     )

@@ -6,9 +6,10 @@ from typing import get_args
 import pytest
 from typer.testing import CliRunner
 
-from keras_kd import cli, datasets
-from keras_kd.cli import app
-from keras_kd.complexity.report import CRITERIA, TeacherReport
+from keras_kd import datasets
+from keras_kd.cli import commands as cli
+from keras_kd.cli.commands import app
+from keras_kd.complexity.ranking.report import CRITERIA, TeacherReport
 
 STUDENT = ["--student-network", "lenet5", "--width", "0.2", "--n", "60"]
 

@@ -5,8 +5,9 @@ import pytest
 from made_up_results import record, write
 from scipy import stats
 
-from keras_kd.experiments import Overview, figures
-from keras_kd.experiments.comparison import Difference
+from keras_kd.experiments import Overview
+from keras_kd.experiments.reports import figures
+from keras_kd.experiments.reports.comparison import Difference
 
 
 def study(folder, name, gains, **values):

@@ -8,10 +8,12 @@ import pytest
 from made_up_results import record, write
 from scipy import stats
 
-from keras_kd.experiments import METHODS, RECIPES, Report, comparison, results
-from keras_kd.experiments.figures import FIGURES
-from keras_kd.experiments.methods import title
-from keras_kd.experiments.rates import Rates
+from keras_kd.experiments import METHODS, RECIPES, Report
+from keras_kd.experiments.reports import comparison
+from keras_kd.experiments.reports.figures import FIGURES
+from keras_kd.experiments.studies import results
+from keras_kd.experiments.studies.methods import title
+from keras_kd.experiments.studies.rates import Rates
 
 
 def test_what_a_crash_left_of_a_line(tmp_path):

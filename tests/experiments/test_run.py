@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from keras_kd.cli import app
+from keras_kd.cli.commands import app
 from keras_kd.datasets import load
-from keras_kd.experiments import METHODS, RECIPES, Recipe, build, results, run
-from keras_kd.experiments.images import Images
-from keras_kd.experiments.recipe import Data
+from keras_kd.experiments import METHODS, RECIPES, Recipe, build, run
+from keras_kd.experiments.studies import results
+from keras_kd.experiments.studies.images import Images
+from keras_kd.experiments.studies.recipe import Data
 from keras_kd.teachers import TeacherTrajectory
 
 SMALL = {
@@ -163,7 +164,7 @@ def test_born_again_from_other_weights(tmp_path, monkeypatch):
         built.append((network, seed))
         return build(network, *args, seed=seed, **kwargs)
 
-    monkeypatch.setattr("keras_kd.experiments.runner.build", noted)
+    monkeypatch.setattr("keras_kd.experiments.studies.runner.build", noted)
     run(small(methods="none,born_again", students="lenet5:0.2"), tmp_path)
     student, teacher, again = built
     assert student == teacher == ("lenet5", 0)
@@ -224,8 +225,8 @@ def test_higher_learning_rates(tmp_path, monkeypatch):
         model.learning_rate = learning_rate
         return {"loss": [1.0]}, 1.0
 
-    monkeypatch.setattr("keras_kd.experiments.runner._Seed._measure", measured)
-    monkeypatch.setattr("keras_kd.experiments.runner.fit", fitted)
+    monkeypatch.setattr("keras_kd.experiments.studies.runner._Seed._measure", measured)
+    monkeypatch.setattr("keras_kd.experiments.studies.runner.fit", fitted)
     recipe = small(
         methods="none",
         learning_rates="0.1,0.2",
@@ -308,7 +309,7 @@ def test_command_line_stopped_by_hand(tmp_path, monkeypatch):
     def stopped(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("keras_kd.cli_studies.run_recipe", stopped)
+    monkeypatch.setattr("keras_kd.cli.studies.run_recipe", stopped)
     result = CliRunner().invoke(app, ["run", "digits", "--out", str(tmp_path / "r")])
     assert result.exit_code != 0
     assert "the same command goes on where it was" in " ".join(result.output.split())

@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import pytest
 
-from keras_kd.experiments import results
+from keras_kd.experiments.studies import results
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "torch",

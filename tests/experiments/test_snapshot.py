@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_kd.datasets import Batches
-from keras_kd.experiments.snapshot import Snapshot
+from keras_kd.experiments.studies.snapshot import Snapshot
 from keras_kd.experiments.training import fit
 
 X = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")

@@ -4,6 +4,7 @@ Kept to show how they came about: `KERAS_BACKEND=torch python make.py FOLDER` wi
 code of today makes those of today.
 """
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -106,10 +107,8 @@ def make(folder: Path) -> None:
                 raise Stopped
             return x[8 * i : 8 * i + 8], y[8 * i : 8 * i + 8]
 
-    try:
+    with contextlib.suppress(Stopped):
         build(trajectory, Data(), "cache-begun", progress=False)
-    except Stopped:
-        pass
 
     pixels = np.random.default_rng(1).normal(size=(24, 6, 6, 1)).astype("float32")
     np.savez("pixels.npz", pixels=pixels)
@@ -150,10 +149,8 @@ def make(folder: Path) -> None:
     kernel.block_size = lambda *args: 16
     model = network(3)
     model.save("kernel.keras")
-    try:
+    with contextlib.suppress(Stopped):
         empirical_ntk(model, x, out="kernel.npy")
-    except Stopped:
-        pass
     BlockFile.write, kernel.block_size = write, size
     expected["kernel"] = empirical_ntk(model, x)
 
@@ -189,10 +186,8 @@ def make(folder: Path) -> None:
         def finished(self, done, cells, record):
             self.done += record is not None
 
-    try:
+    with contextlib.suppress(Stopped):
         run(RECIPES["digits"].with_settings(settings), "study", watch=Watch())
-    except Stopped:
-        pass
     np.savez("expected.npz", **expected)
 
 

@@ -7,7 +7,7 @@ from scipy.special import rel_entr, softmax
 from tiny_teachers import make_data, make_teacher
 
 import keras_kd
-from keras_kd.teachers.cheaper import agreement, cheaper
+from keras_kd.teachers.reduced_precision import agreement, cheaper
 
 
 def student():

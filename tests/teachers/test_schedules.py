@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_kd.teachers.manifest import Checkpoint, Manifest
 from keras_kd.teachers.schedules import (
     AtEpochs,
     EqualEpochs,
@@ -19,7 +18,8 @@ from keras_kd.teachers.schedules import (
     as_schedule,
     checkpoint_index,
 )
-from keras_kd.teachers.trajectory import TeacherTrajectory
+from keras_kd.teachers.trajectory.manifest import Checkpoint, Manifest
+from keras_kd.teachers.trajectory.reader import TeacherTrajectory
 
 
 def trajectory_at(steps, total_steps=None):

@@ -7,9 +7,9 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_kd.forward.taps import tap
 from keras_kd.ntk.factors import Explicit, OneHot, OuterProduct, Patches, Positions
 from keras_kd.ntk.factors.outer import Layout
-from keras_kd.taps import tap
 
 # A factor on its way out of the compiled pass: what makes it, of which tensors.
 Parts = list[tuple[Callable[..., Any], list]]

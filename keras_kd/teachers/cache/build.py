@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from keras_kd import backend
-from keras_kd.outputs import KINDS, check_last_activation
-from keras_kd.taps import find_layer
+from keras_kd.forward.taps import find_layer
+from keras_kd.outputs.form import KINDS, check_last_activation
 from keras_kd.teachers.cache.files import (
     BUILDING_NAME,
     KEYS_NAME,
@@ -40,7 +40,7 @@ from keras_kd.teachers.cache.manifest import (
 from keras_kd.teachers.cache.packing import Packing, checked_packing, divergence
 from keras_kd.teachers.cache.passes import Passes, Survey
 from keras_kd.teachers.live import LiveTeacher
-from keras_kd.teachers.trajectory import TeacherTrajectory
+from keras_kd.teachers.trajectory.reader import TeacherTrajectory
 
 # Seconds of work that a crash may cost.
 _FLUSH_AFTER = 5.0

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_kd.files import put_in_place
 from keras_kd.teachers.cache.manifest import MANIFEST_NAME, Spec
 from keras_kd.teachers.cache.packing import Packing
-from keras_kd.teachers.manifest import put_in_place
 
 KEYS_NAME = "keys.npy"
 LABELS_NAME = "labels.npy"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_kd.files import put_in_place
 from keras_kd.teachers.cache.packing import Packing
-from keras_kd.teachers.manifest import put_in_place
 
 MANIFEST_NAME = "supervision.json"
 _FORMAT = "keras_kd.supervision"

@@ -17,7 +17,7 @@ from keras_kd.teachers.cache.keys import RowsByKey, counted_as, example_keys
 from keras_kd.teachers.cache.manifest import CacheManifest, Spec, from_json
 from keras_kd.teachers.cache.mean import CachedMean
 from keras_kd.teachers.stages import Stages
-from keras_kd.teachers.trajectory import TeacherTrajectory
+from keras_kd.teachers.trajectory.reader import TeacherTrajectory
 
 _AGAIN = "`SupervisionCache.build` with overwrite=True makes the cache anew."
 

@@ -1,0 +1,161 @@
+"""`keras-kd recipes`, `run`, `report` and `compare-studies`: whole studies."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import keras
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from keras_kd.experiments.reports.overview import Overview
+from keras_kd.experiments.reports.report import Report
+from keras_kd.experiments.studies.recipes import RECIPES
+from keras_kd.experiments.studies.runner import run as run_recipe
+
+console = Console()
+
+
+class _Display:
+    """The grid, and the training that is on."""
+
+    def __init__(self) -> None:
+        columns = (BarColumn(bar_width=16), MofNCompleteColumn(), TimeElapsedColumn())
+        text = TextColumn("{task.description}")
+        self.grid = Progress(text, *columns, TimeRemainingColumn(), console=console)
+        self.one = Progress(*columns, text, console=console)
+        self.live = Live(Group(self.grid, self.one), console=console)
+        self._grid_task: Any = None
+
+    def training(self, label: str, epochs: int) -> keras.callbacks.Callback:
+        for task in self.one.task_ids:
+            self.one.remove_task(task)
+        task = self.one.add_task(label, total=epochs)
+        return keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs: self.one.update(task, completed=epoch + 1)
+        )
+
+    def finished(self, done: int, cells: int, record: dict[str, Any] | None) -> None:
+        if self._grid_task is None:
+            self._grid_task = self.grid.add_task("students", total=cells)
+        # More than at first, where higher learning rates turn out to be needed.
+        self.grid.update(self._grid_task, completed=done, total=cells)
+        if record is not None:
+            console.print(
+                f"{record['cell']}  test accuracy {100 * record['test_accuracy']:.2f} %"
+                f"  {record['seconds']:.0f} s",
+                highlight=False,
+            )
+
+
+def _recipe(name: str) -> str:
+    if name not in RECIPES:
+        raise typer.BadParameter(
+            f"'{name}' is none; `keras-kd recipes` lists {len(RECIPES)}"
+        )
+    return name
+
+
+def recipes() -> None:
+    """List the studies that `run` knows."""
+    table = Table()
+    # A name is to be pasted: never cut.
+    table.add_column("recipe", overflow="fold")
+    table.add_column("students", justify="right")
+    table.add_column("what it is for")
+    for recipe in RECIPES.values():
+        table.add_row(recipe.name, str(len(recipe)), recipe.about)
+    console.print(table)
+
+
+def run(
+    recipe: Annotated[
+        str, typer.Argument(help="A name of `keras-kd recipes`.", callback=_recipe)
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder; by default runs/RECIPE.")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Repetitions, in place of the recipe's.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Another value of a field: epochs=5, students=lenet5:2,lenet5:4, "
+            "data.n_train=2000; give it several times.",
+        ),
+    ] = None,
+    data_folder: Annotated[
+        Path | None,
+        typer.Option(help="Where the data set's files are, if not in a usual place."),
+    ] = None,
+) -> None:
+    """Run a study: teachers, then every student of its grid.
+
+    A run that was stopped goes on where it was: give the same command again.
+    """
+    changes = {}
+    for setting in settings or []:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"--set wants KEY=VALUE, not '{setting}'")
+        changes[key.strip()] = value.strip()
+    if seeds is not None:
+        changes["seeds"] = str(seeds)
+    chosen = RECIPES[recipe].with_settings(changes)
+    folder = Path("runs") / recipe if out is None else out
+    display = _Display()
+    try:
+        with display.live:
+            run_recipe(chosen, folder, data_folder=data_folder, watch=display)
+    except KeyboardInterrupt:
+        console.print(f"stopped; the same command goes on where it was, in {folder}")
+        raise
+    for table in Report(folder).terminal():
+        console.print(table)
+    console.print(f"results: {folder}; figures: keras-kd report {folder}")
+
+
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders of `run`.", metavar="RUN...")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write to; by default RUN/report.")
+    ] = None,
+) -> None:
+    """Table and figures of a study: in the terminal, as Markdown, as PNG."""
+    reports = {folder: Report(folder) for folder in runs}
+    if out is not None and len({one.name for one in reports.values()}) < len(reports):
+        raise typer.BadParameter(
+            "--out takes one report of a recipe; two of these are of the same"
+        )
+    for folder, one in reports.items():
+        for table in one.terminal():
+            console.print(table)
+        for file in one.write(folder / "report" if out is None else out):
+            console.print(f"written: {file}")
+
+
+def compare_studies(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders of `run`.", metavar="RUN...")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("."),
+) -> None:
+    """When online distillation wins: its gains over offline in several studies."""
+    overview = Overview(runs)
+    console.print(overview.terminal())
+    for file in overview.write(out):
+        console.print(f"written: {file}")

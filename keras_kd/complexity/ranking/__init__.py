@@ -1,0 +1,1 @@
+"""Which teacher for this student: the comparison and its report."""

@@ -1,0 +1,414 @@
+"""Ranks teachers, stages and temperatures for a student that is not trained."""
+
+import dataclasses
+import math
+
+import keras
+import numpy as np
+
+from keras_kd import backend
+from keras_kd.arguments import check_choice, check_number
+from keras_kd.complexity.agreement import fidelity
+from keras_kd.complexity.arguments import check_kernel
+from keras_kd.complexity.bound import distillation_bound
+from keras_kd.complexity.margin import accuracy, margins
+from keras_kd.complexity.prediction import predict
+from keras_kd.complexity.ranking.report import (
+    CRITERIA,
+    TeacherReport,
+    TeacherRow,
+    ranks,
+)
+from keras_kd.complexity.ranking.teacher_logits import (
+    check_teachers,
+    named_teachers,
+    teacher_logits,
+)
+from keras_kd.complexity.solvers.cholesky import KernelFactorization
+from keras_kd.complexity.solvers.random_features import FeatureFactorization
+from keras_kd.complexity.supervision import adjusted_supervision_complexity
+from keras_kd.complexity.targets import soft_targets
+from keras_kd.forward.examples import Examples
+from keras_kd.ntk import empirical_ntk, ntk_features
+from keras_kd.ntk.outputs import logits_of
+from keras_kd.outputs.form import check_last_activation
+
+# What ranks, with labels and without.
+CRITERION = "bound_total"
+CRITERION_WITHOUT_LABELS = "heldout_fidelity"
+
+# In units of the kernel's mean diagonal entry.
+RELATIVE_RIDGE = 1e-3
+
+
+def compare_teachers(
+    student,
+    teachers,
+    x,
+    y=None,
+    temperatures=(1, 2, 4, 8),
+    *,
+    criterion=None,
+    held_out=0.25,
+    ridge=None,
+    kernel=None,
+    features=None,
+    kind="probabilities",
+    teacher_outputs="logits",
+    batch_size=None,
+    seed=0,
+    delta=0.05,
+    kernel_independent=False,
+    teacher_independent=False,
+    labels_held_out=False,
+    progress=False,
+):
+    r"""Which teacher, which stage of its training, which temperature for this student.
+
+    No student is trained. The student's NTK is computed once, and one factorisation of
+    it serves the soft targets of all teachers at all temperatures: how complex they
+    are, and what a kernel machine, the student linearised at its present weights,
+    learns from them.
+
+    The kernel is the trace NTK over the number of classes, summed in float64.
+
+    Args:
+        student: a built `keras.Model` of logits, as a rule at its initial weights.
+        teachers: a model, a `TeacherTrajectory` (each checkpoint has rows of its own;
+            of custom classes under `keras.saving.custom_object_scope`), an array of
+            logits `(n, k)`, or a list or `{name: teacher}` dictionary of such.
+        x: the `n` examples, as in `empirical_ntk`.
+        y: `(n,)` integers, their true classes; `None`: unknown, and what is measured is
+            agreement with the teacher.
+        temperatures: numbers > 0.
+        criterion: the column of `TeacherRow` that ranks: `"heldout_accuracy"`,
+            `"heldout_fidelity"`, `"teacher_accuracy"`, `"complexity"`,
+            `"complexity_per_margin"`, `"complexity_per_norm"`, `"leave_one_out_error"`
+            or `"bound_total"`. `None`: `"bound_total"`, which agreed best with
+            how students turned out (docs/results/choosing-a-teacher.md), without
+            labels `"heldout_fidelity"`, which did not: without labels nothing says
+            that an early stage knows little.
+        held_out: the share of the examples, above 0 and below 1, that the kernel
+            machine is tested on and all else leaves alone, drawn by `seed`; or the
+            indices of these examples.
+        ridge: > 0, in the units of the kernel; `None`: a thousandth of the mean of the
+            kernel's diagonal over the examples that are fitted. The report says what
+            it was. A tenth and ten times of it are tried as well.
+        kernel: `(n, n)` array, the kernel if it is known already:
+            `empirical_ntk(student, x, accumulate="float64") / k`.
+        features: number of features that stand for the kernel, for many examples
+            (`ntk_features`); `None`: the kernel itself.
+        kind: of the targets, `"probabilities"` or `"logits"`; both centred over the
+            classes and divided by the temperature.
+        teacher_outputs: what teachers that are models give, `"logits"` or
+            `"probabilities"`.
+        batch_size: examples a pass; `None`: what fits.
+        seed: of the draw of the held-out examples, and of the features.
+        delta: probability, above 0 and below 1, that one of the bounds fails; teachers
+            and stages share it.
+        kernel_independent: as in `distillation_bound`.
+        teacher_independent: as in `distillation_bound`.
+        labels_held_out: as in `distillation_bound`.
+        progress: whether to show progress bars.
+
+    Returns:
+        `TeacherReport`.
+
+    Raises:
+        TypeError: `student` is not a Keras model, or a teacher none of the above.
+        ValueError: an argument is not as above, or the kernel is not positive definite
+            at this `ridge`.
+        FileNotFoundError: a checkpoint is missing.
+
+    Source: Harutyunyan et al., "Supervision Complexity and its Role in Knowledge
+    Distillation", ICLR 2023, sections 2 and 3.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> from keras_kd.complexity import compare_teachers
+    >>> x = np.random.default_rng(0).standard_normal((40, 2)).astype("float32")
+    >>> y = (x[:, 0] > 0).astype(int)
+    >>> student = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    >>> good = np.stack([-x[:, 0], x[:, 0]], axis=1)
+    >>> bad = np.stack([-x[:, 1], x[:, 1]], axis=1)
+    >>> report = compare_teachers(student, {"good": good, "bad": bad}, x, y, (1, 4))
+    >>> report.best.teacher, len(report.rows)
+    ('good', 4)
+    """
+    criterion = _checked_criterion(criterion, y is not None)
+    temperatures = _checked_temperatures(temperatures)
+    check_choice("kind", kind, ("probabilities", "logits"))
+    check_choice("teacher_outputs", teacher_outputs, ("probabilities", "logits"))
+    delta = check_number("delta", delta, above=0, below=1)
+    if ridge is not None:
+        ridge = check_number("ridge", ridge, above=0)
+    _check_positive("features", features)
+    _check_positive("batch_size", batch_size)
+    if kernel is not None and features is not None:
+        raise ValueError(
+            "`features` stand for a kernel that is not computed: leave out one of "
+            f"`kernel` and `features`. Received: both, features={features}"
+        )
+    named = named_teachers(teachers)
+    examples = Examples(x, "x")
+    fit, held = _split(examples.n, held_out, seed)
+    if kernel is not None:
+        kernel = _checked_kernel(kernel, examples.n)
+    k = outputs_of(student, examples)
+    labels = None if y is None else _checked_labels(y, examples.n, k)
+    check_teachers(named, examples.n, k, teacher_outputs)
+
+    # Before the kernel, which takes longer and has less to find fault with.
+    stages = teacher_logits(named, examples, k, teacher_outputs, batch_size, progress)
+    candidates = [(stage, tau) for stage in stages for tau in temperatures]
+    targets = [soft_targets(stage.logits, tau, kind) for stage, tau in candidates]
+    if features is not None:
+        phi = ntk_features(student, examples, features, seed, batch_size=batch_size)
+        phi = phi / math.sqrt(k)
+        fitted, tested = phi[fit], phi[held]
+        trace = float(np.sum(np.square(fitted, dtype=np.float64)))
+    else:
+        if kernel is None:
+            kernel = _kernel(student, examples, k, batch_size, progress)
+        fitted, tested = kernel[np.ix_(fit, fit)], kernel[np.ix_(held, fit)]
+        trace = float(np.trace(fitted, dtype=np.float64))
+    if ridge is None:
+        ridge = RELATIVE_RIDGE * trace / len(fit)
+    bounding = {
+        # The margin bound holds for all temperatures at once.
+        "delta": delta / len(stages),
+        "kernel_independent": kernel_independent,
+        "teacher_independent": teacher_independent,
+        "labels_held_out": labels_held_out,
+    }
+
+    rows, orders, solvers = [], [], []
+    for factor in (1.0, 0.1, 10.0):
+        solver = (KernelFactorization if features is None else FeatureFactorization)(
+            fitted,
+            ridge * factor,
+            # The least ridge is there for comparison alone.
+            ill_conditioned="warn" if factor < 1 else "error",
+        )
+        measured = _measure(
+            solver, tested, candidates, targets, fit, held, labels, bounding
+        )
+        rows.append(measured)
+        values = [getattr(row, criterion) for row in measured]
+        orders.append(ranks(values, CRITERIA[criterion]))
+        solvers.append((solver.ridge, solver.condition_number))
+        # Two factors of many examples may not fit.
+        del solver
+    return TeacherReport(
+        rows=tuple(
+            dataclasses.replace(
+                row, rank=rank, rank_less_ridge=less, rank_more_ridge=more
+            )
+            for row, rank, less, more in zip(rows[0], *orders, strict=True)
+        ),
+        student=student.name,
+        criterion=criterion,
+        kind=kind,
+        n=len(fit),
+        n_heldout=len(held),
+        ridge=solvers[0][0],
+        less_ridge=solvers[1][0],
+        more_ridge=solvers[2][0],
+        condition_number=solvers[0][1],
+        residual=max(row.bound.residual or 0.0 for row in rows[0]),
+        features=features,
+    )
+
+
+def _kernel(student, examples, k, batch_size, progress) -> np.ndarray:
+    kernel = empirical_ntk(
+        student,
+        examples,
+        batch_size=batch_size,
+        accumulate="float64",
+        progress=progress,
+    )
+    kernel /= k
+    return kernel
+
+
+def _measure(
+    solver, tested, candidates, targets, fit, held, labels, bounding
+) -> list[TeacherRow]:
+    """The rows, without their ranks, at one ridge.
+
+    Args:
+        solver: of the examples that are fitted.
+        tested: kernel of the held-out with the fitted examples, or their features.
+        candidates: `(TeacherLogits, temperature)` for each row.
+        targets: `(n, k)` for each row.
+        fit: indices of the examples that are fitted.
+        held: indices of the others.
+        labels: `(n,)` or `None`.
+        bounding: what `distillation_bound` is told.
+    """
+    # One inverse gives what is left out of all targets.
+    together = predict(solver, tested, np.hstack([y[fit] for y in targets]))
+    assert together.leave_one_out is not None
+    predictions = np.hsplit(together.predictions, len(targets))
+    left_out = np.hsplit(together.leave_one_out, len(targets))
+    rows = []
+    for (stage, temperature), y, prediction, left in zip(
+        candidates, targets, predictions, left_out, strict=True
+    ):
+        fitted = y[fit]
+        complexity = float(adjusted_supervision_complexity(solver, fitted))
+        margin = float(np.mean(margins(fitted, _classes(fitted))))
+        square = float(np.mean(np.sum(np.square(fitted), axis=1)))
+        error = float(np.mean(np.sum(np.square(left - fitted), axis=1)))
+        rows.append(
+            TeacherRow(
+                teacher=stage.name,
+                step=stage.step,
+                temperature=temperature,
+                teacher_accuracy=None
+                if labels is None
+                else accuracy(stage.logits, labels),
+                complexity=complexity,
+                complexity_per_margin=_ratio(complexity, margin),
+                complexity_per_norm=_ratio(complexity, math.sqrt(square)),
+                heldout_accuracy=None
+                if labels is None
+                else accuracy(prediction, labels[held]),
+                heldout_fidelity=fidelity(y[held], prediction),
+                leave_one_out_error=_ratio(error, square),
+                bound=distillation_bound(
+                    solver,
+                    fitted,
+                    labels=None if labels is None else labels[fit],
+                    **bounding,
+                ),
+            )
+        )
+    return rows
+
+
+def _classes(outputs) -> np.ndarray:
+    if outputs.shape[1] == 1:
+        return (outputs[:, 0] > 0).astype(int)
+    return outputs.argmax(axis=1)
+
+
+def _ratio(value: float, unit: float) -> float | None:
+    return value / unit if unit > 0 else None
+
+
+def _checked_criterion(criterion, labelled: bool) -> str:
+    if criterion is None:
+        return CRITERION if labelled else CRITERION_WITHOUT_LABELS
+    check_choice("criterion", criterion, tuple(CRITERIA))
+    if criterion.endswith("accuracy") and not labelled:
+        raise ValueError(f"`criterion='{criterion}'` needs labels. Received: y=None")
+    return criterion
+
+
+def _checked_temperatures(temperatures) -> tuple[float, ...]:
+    several = temperatures if np.ndim(temperatures) else [temperatures]
+    checked = tuple(check_number("temperatures", t, above=0) for t in several)
+    if not checked or len(set(checked)) < len(checked):
+        raise ValueError(
+            "`temperatures` must be numbers > 0, at least one, each once. "
+            f"Received: temperatures={temperatures}"
+        )
+    return checked
+
+
+def _check_positive(argument: str, value) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if value is not None and not (whole and value > 0):
+        raise ValueError(
+            f"`{argument}` must be a positive integer or None. "
+            f"Received: {argument}={value!r}"
+        )
+
+
+def _split(n: int, held_out, seed) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the examples that are fitted, and of those that are held out."""
+    if np.ndim(held_out) == 0:
+        share = check_number("held_out", held_out, above=0, below=1)
+        if n < 2:
+            raise ValueError(
+                "`x` must hold at least two examples, one to fit and one to hold out. "
+                f"Received: {n}"
+            )
+        count = min(max(1, round(share * n)), n - 1)
+        held = np.sort(np.random.default_rng(seed).permutation(n)[:count])
+    else:
+        held = np.asarray(held_out)
+        valid = (
+            held.ndim == 1
+            and held.dtype.kind in "iu"
+            and 0 < len(np.unique(held)) == len(held) < n
+            and 0 <= held.min() <= held.max() < n
+        )
+        if not valid:
+            raise ValueError(
+                "`held_out` must be a share of the examples, or the indices of some "
+                f"but not all of the {n}, each once. Received: held_out={held_out!r}"
+            )
+    return np.setdiff1d(np.arange(n), held), held
+
+
+def _checked_kernel(kernel, n: int) -> np.ndarray:
+    kernel = check_kernel(kernel)
+    if kernel.shape != (n, n):
+        raise ValueError(
+            f"`kernel` must be of shape {(n, n)}, the examples of `x`. "
+            f"Received: shape {kernel.shape}"
+        )
+    return kernel
+
+
+def outputs_of(student, examples: Examples) -> int:
+    """The student's number of classes, if it gives logits.
+
+    Raises:
+        TypeError: it is no model.
+        ValueError: it is not built, or gives probabilities.
+    """
+    if not isinstance(student, keras.Model):
+        raise TypeError(
+            f"`student` must be a Keras model. Received: {type(student).__name__}"
+        )
+    if not student.built:
+        raise ValueError(
+            f"`student` must be built. Received: model '{student.name}', which has no "
+            "weights yet."
+        )
+    few = backend.to_numpy(logits_of(student, examples.first(8)))
+    k = few.shape[1]
+    try:
+        check_last_activation(student, "logits", "student")
+        certain = k > 1 and (few >= 0).all() and np.allclose(few.sum(1), 1, atol=1e-4)
+    except ValueError:
+        certain = True
+    if certain:
+        raise ValueError(
+            "`student` must give logits. Received: model "
+            f"'{student.name}', which gives probabilities. Pass the model that ends "
+            "before its softmax or sigmoid."
+        )
+    return k
+
+
+def _checked_labels(y, n: int, k: int) -> np.ndarray:
+    labels = keras.ops.convert_to_numpy(y)
+    labels = labels[:, 0] if labels.shape == (n, 1) else labels
+    if labels.shape != (n,):
+        raise ValueError(
+            f"`y` must be of shape ({n},), a class for each example of `x`. "
+            f"Received: shape {labels.shape}"
+        )
+    classes = max(k, 2)
+    if not np.isin(labels, np.arange(classes)).all():
+        raise ValueError(
+            f"`y` must be integers from 0 to {classes - 1}, the student's classes. "
+            f"Received: y={np.unique(labels)}"
+        )
+    return labels.astype(int)

@@ -1,0 +1,195 @@
+"""The logits of everything that can be compared as a teacher."""
+
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from rich.progress import Progress
+
+from keras_kd import backend
+from keras_kd.forward.examples import Examples
+from keras_kd.ntk.outputs import logits_of
+from keras_kd.outputs.form import check_last_activation, to_logits
+from keras_kd.teachers import TeacherTrajectory
+from keras_kd.teachers.live import check_finite_weights
+
+# Examples a forward pass.
+BATCH = 256
+
+
+class TeacherLogits(NamedTuple):
+    """What one teacher, or one checkpoint of it, says of all examples.
+
+    Attributes:
+        name: of the teacher.
+        step: of the checkpoint; `None`: no checkpoint.
+        logits: float64 `(n, k)`.
+    """
+
+    name: str
+    step: int | None
+    logits: np.ndarray
+
+
+def named_teachers(teachers) -> dict[str, Any]:
+    """One teacher, a list or a dictionary of teachers as a dictionary.
+
+    Those without a name have a model's, a trajectory's folder's, or a number.
+
+    Raises:
+        ValueError: there is none.
+        TypeError: one is no model, trajectory or array.
+    """
+    if isinstance(teachers, dict):
+        named = {str(name): teacher for name, teacher in teachers.items()}
+    else:
+        several = isinstance(teachers, list | tuple)
+        named = {}
+        for i, teacher in enumerate(teachers if several else [teachers]):
+            name = _name(teacher) or (f"teacher {i}" if several else "teacher")
+            named[f"{name} ({i})" if name in named else name] = teacher
+    if not named:
+        raise ValueError(
+            "`teachers` must hold at least one teacher. Received: "
+            f"teachers={teachers!r}"
+        )
+    for name, teacher in named.items():
+        known = isinstance(teacher, keras.Model | TeacherTrajectory)
+        if not known and not hasattr(teacher, "__array__"):
+            raise TypeError(
+                "`teachers` must be Keras models, `TeacherTrajectory`s or arrays of "
+                f"logits. Received: teacher '{name}' of type {type(teacher).__name__}"
+            )
+    return named
+
+
+def check_teachers(named: dict[str, Any], n: int, k: int, outputs: str) -> None:
+    """Refuses what can be seen to be wrong before any teacher is run.
+
+    Args:
+        named: as `named_teachers` gives them.
+        n: number of examples.
+        k: number of classes.
+        outputs: `"logits"` or `"probabilities"`, what models give.
+
+    Raises:
+        ValueError: an array of another shape or not finite, a model that ends in
+            something else than `outputs` or has weights that are not finite, a
+            trajectory that cannot be loaded.
+        FileNotFoundError: a checkpoint is missing.
+    """
+    for name, teacher in named.items():
+        if isinstance(teacher, TeacherTrajectory):
+            teacher.check()
+        elif isinstance(teacher, keras.Model):
+            check_last_activation(teacher, outputs, "teacher_outputs")
+            check_finite_weights(teacher, name)
+        else:
+            _checked(name, keras.ops.convert_to_numpy(teacher), n, k)
+
+
+def teacher_logits(
+    named: dict[str, Any],
+    examples: Examples,
+    k: int,
+    outputs: str,
+    batch_size: int | None,
+    progress: bool,
+) -> list[TeacherLogits]:
+    """The logits of all teachers, the checkpoints of a trajectory one after another.
+
+    Args:
+        named: as `named_teachers` gives them.
+        examples: `n` of them.
+        k: number of classes.
+        outputs: `"logits"` or `"probabilities"`, what models give.
+        batch_size: examples a forward pass; `None`: 256.
+        progress: whether to show a progress bar.
+
+    Raises:
+        ValueError: as `check_teachers`.
+    """
+    found = []
+    size = min(batch_size or BATCH, examples.n)
+    total = sum(
+        len(t) if isinstance(t, TeacherTrajectory) else 1 for t in named.values()
+    )
+    with Progress(disable=not progress) as bar:
+        task = bar.add_task("teachers", total=total)
+        for name, teacher in named.items():
+            for step, label, logits in _stages(name, teacher, examples, outputs, size):
+                logits = _checked(label, logits, examples.n, k)
+                found.append(TeacherLogits(name, step, logits))
+                bar.advance(task)
+    return found
+
+
+def _stages(name, teacher, examples, outputs, size):
+    if isinstance(teacher, TeacherTrajectory):
+        model = teacher.load(0)
+        check_last_activation(model, outputs, "teacher_outputs")
+        run = runner_of(model, outputs)
+        for checkpoint in teacher:
+            if checkpoint.index > 0:
+                teacher.load(checkpoint.index, model)
+            step = checkpoint.step
+            yield step, f"{name}, step {step}", run(examples, size)
+    elif isinstance(teacher, keras.Model):
+        yield None, name, runner_of(teacher, outputs)(examples, size)
+    else:
+        yield None, name, keras.ops.convert_to_numpy(teacher)
+
+
+def runner_of(model, outputs: str):
+    """Runs `model` with its weights of that moment, compiled once."""
+
+    def forward(trainable, non_trainable, inputs):
+        return to_logits(logits_of(model, inputs, trainable, non_trainable), outputs)
+
+    compiled = backend.compile_forward(forward)
+
+    def run(examples: Examples, size: int) -> np.ndarray:
+        trainable = [v.value for v in model.trainable_variables]
+        non_trainable = [v.value for v in model.non_trainable_variables]
+        parts = []
+        for start in range(0, examples.n, size):
+            stop = min(start + size, examples.n)
+            inputs = examples.batch(start, stop, size)
+            logits = backend.to_numpy(compiled(trainable, non_trainable, inputs))
+            parts.append(logits[: stop - start])
+        return np.concatenate(parts)
+
+    return run
+
+
+def _checked(name: str, logits: np.ndarray, n: int, k: int) -> np.ndarray:
+    """Logits as float64 `(n, k)`.
+
+    Raises:
+        ValueError: shape, dtype or an entry.
+    """
+    columns = logits[:, None] if logits.ndim == 1 else logits
+    if columns.shape != (n, k):
+        raise ValueError(
+            f"`teachers` must give logits of shape {(n, k)}: one row for each example "
+            "of `x`, and the student's number of classes. Received: teacher "
+            f"'{name}' with shape {logits.shape}"
+        )
+    if columns.dtype.kind not in "fiu":
+        raise ValueError(
+            f"`teachers` must give real numbers. Received: teacher '{name}' with "
+            f"dtype {columns.dtype}"
+        )
+    bad = columns.size - np.count_nonzero(np.isfinite(columns))
+    if bad:
+        raise ValueError(
+            f"`teachers` must give finite logits. Received: teacher '{name}' with "
+            f"{bad} of {columns.size} entries that are not"
+        )
+    return columns.astype(np.float64)
+
+
+def _name(teacher) -> str | None:
+    if isinstance(teacher, TeacherTrajectory):
+        return teacher.folder.name
+    return teacher.name if isinstance(teacher, keras.Model) else None

@@ -1,0 +1,1 @@
+"""Solvers of a kernel's linear systems, one a file, with one contract."""

@@ -1,0 +1,1 @@
+"""Studies of many students: recipes, and what runs them."""

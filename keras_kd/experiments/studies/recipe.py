@@ -1,0 +1,383 @@
+"""Recipe: one study as plain data; its cells are the runs that it takes."""
+
+import ast
+import dataclasses
+import itertools
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from keras_kd.experiments.networks import NETWORKS, WIDTHS
+from keras_kd.experiments.studies.methods import METHODS, Method
+from keras_kd.experiments.studies.rates import Rates
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """Which images, and how many.
+
+    Attributes:
+        name: as in `keras_kd.datasets.load`.
+        n_train: training images; `None` for all.
+        n_validation: images that nobody trains on, by which learning rates are chosen.
+        n_test: test images; `None` for all.
+        label_noise: share of training and validation labels that are wrong.
+        crop_and_flip: whether images are moved by up to an eighth and mirrored, anew in
+            every epoch.
+        passes: over the training images in one epoch, so that an epoch of fewer images
+            can have as many steps as one of more.
+    """
+
+    name: str
+    n_train: int | None = None
+    n_validation: int = 0
+    n_test: int | None = None
+    label_noise: float = 0.0
+    crop_and_flip: bool = False
+    passes: int = 1
+
+    def __str__(self) -> str:
+        size = "" if self.n_train is None else f"-{self.n_train}"
+        if self.passes > 1:
+            size += f"x{self.passes}"
+        noise = f"-noise-{self.label_noise:g}" if self.label_noise else ""
+        return f"{self.name}{size}{noise}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Architecture:
+    """A network by name.
+
+    Attributes:
+        network: a name in `keras_kd.experiments.NETWORKS`.
+        width: multiple of its filters, for those that have one.
+    """
+
+    network: str
+    width: float | None = None
+
+    def __str__(self) -> str:
+        return self.network if self.width is None else f"{self.network}x{self.width:g}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One student's training.
+
+    Attributes:
+        data: the images.
+        student: the architecture.
+        method: a name in `METHODS`.
+        temperature: of the soft targets; `None` for a method without.
+        spacing: epochs from one recorded checkpoint to the next.
+        learning_rate: the highest of the schedule.
+        seed: of weights and order.
+    """
+
+    data: Data
+    student: Architecture
+    method: str
+    temperature: float | None
+    spacing: int
+    learning_rate: float
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.group}/seed-{self.seed}"
+
+    @property
+    def group(self) -> str:
+        """What cells have in common that differ by seed alone."""
+        return f"{self.setting}/rate-{self.learning_rate:g}"
+
+    @property
+    def setting(self) -> str:
+        """What cells have in common that differ by seed and learning rate."""
+        parts = [str(self.data), str(self.student), self.method]
+        if self.temperature is not None:
+            parts[-1] += f"-T{self.temperature:g}"
+        if self.spacing != 1:
+            parts[-1] += f"-every-{self.spacing}"
+        return "/".join(parts)
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """One study: a grid of students' trainings on one teacher.
+
+    Learning rates are chosen by the validation images with the first seed, for each
+    student, method and temperature. Where there is one rate nothing is chosen.
+
+    Attributes:
+        name: of the study, as the command line has it.
+        about: what it is for, a line.
+        data: the images; several for a study of sizes or label noise.
+        teacher: the teacher.
+        students: the students.
+        methods: names in `METHODS`.
+        temperatures: of the soft targets.
+        spacings: epochs between the checkpoints that online methods use.
+        epochs: of every student.
+        teacher_epochs: of the teacher.
+        batch_size: images a step.
+        learning_rates: of which each student's is chosen.
+        higher_learning_rates: further ones to choose from, ascending, each tried only
+            while the highest so far was the best.
+        teacher_learning_rate: of the teacher, and of an assistant.
+        ema: decay, per step, of the averaged trajectory.
+        assistant: between teacher and student, for `"assistant"`.
+        ntk_images: training images on which the final student's NTK is compared with
+            the teacher's; 0 for none.
+        complexity_images: training images on which the supervision complexity of the
+            targets is measured after each epoch of an online student's training; 0
+            for none.
+        seeds: how many repetitions.
+    """
+
+    name: str
+    about: str
+    data: tuple[Data, ...]
+    teacher: Architecture
+    students: tuple[Architecture, ...]
+    methods: tuple[str, ...]
+    epochs: int
+    teacher_epochs: int
+    temperatures: tuple[float, ...] = (1.0, 4.0)
+    spacings: tuple[int, ...] = (1,)
+    batch_size: int = 128
+    learning_rates: tuple[float, ...] = (0.1,)
+    higher_learning_rates: tuple[float, ...] = ()
+    teacher_learning_rate: float = 0.1
+    ema: float = 0.99
+    assistant: Architecture | None = None
+    ntk_images: int = 0
+    complexity_images: int = 0
+    seeds: int = 3
+
+    def __post_init__(self):
+        for name in ("data", "students", "methods", "learning_rates", "spacings"):
+            _require(bool(getattr(self, name)), name, getattr(self, name), "not empty")
+        for name in ("epochs", "teacher_epochs", "batch_size", "seeds"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
+        for method in self.methods:
+            _require(
+                method in METHODS, "methods", method, f"names among {list(METHODS)}"
+            )
+        for network in (self.teacher, self.assistant, *self.students):
+            known = network is None or network.network in NETWORKS
+            _require(known, "network", network, f"one of {list(NETWORKS)}")
+        for architecture in (self.teacher, self.assistant, *self.students):
+            if architecture is not None and architecture.width is not None:
+                _require(
+                    architecture.network in WIDTHS,
+                    "network",
+                    architecture,
+                    f"one of {list(WIDTHS)}, to have a width",
+                )
+        for name in (
+            "data",
+            "students",
+            "methods",
+            "temperatures",
+            "spacings",
+            "learning_rates",
+        ):
+            # By what cells are called.
+            named = [
+                f"{value:g}" if isinstance(value, float) else str(value)
+                for value in getattr(self, name)
+            ]
+            different = len(set(named)) == len(named)
+            _require(different, name, ", ".join(named), "different from each other")
+        _require(0 < self.ema < 1, "ema", self.ema, "between 0 and 1")
+        _require(
+            self.assistant is not None or "assistant" not in self.methods,
+            "assistant",
+            None,
+            "an architecture, for the method 'assistant'",
+        )
+        before = (
+            self.methods[: self.methods.index("born_again")]
+            if ("born_again" in self.methods)
+            else ("none",)
+        )
+        _require(
+            "none" in before, "methods", self.methods, "'none' before 'born_again'"
+        )
+        _require(
+            bool(self.temperatures) or not any(m.soft for m in self._methods),
+            "temperatures",
+            self.temperatures,
+            "not empty",
+        )
+        for values, name in (
+            (self.temperatures, "temperatures"),
+            (self.learning_rates, "learning_rates"),
+            (self.higher_learning_rates, "higher_learning_rates"),
+        ):
+            _require(all(v > 0 for v in values), name, values, "> 0")
+        # As cells are called.
+        higher = [
+            float(f"{rate:g}")
+            for rate in (max(self.learning_rates), *self.higher_learning_rates)
+        ]
+        _require(
+            len(self.learning_rates) == 1
+            or all(a < b for a, b in itertools.pairwise(higher)),
+            "higher_learning_rates",
+            self.higher_learning_rates,
+            f"ascending, and above {higher[0]:g}, the highest of `learning_rates`",
+        )
+        for spacing in self.spacings:
+            _require(
+                1 <= spacing <= self.teacher_epochs,
+                "spacings",
+                self.spacings,
+                f"between 1 and teacher_epochs={self.teacher_epochs}",
+            )
+        for data in self.data:
+            _require(data.passes >= 1, "passes", data.passes, ">= 1")
+            _require(
+                0 <= data.label_noise <= 1,
+                "label_noise",
+                data.label_noise,
+                "in [0, 1]",
+            )
+            _require(
+                len(self.learning_rates) == 1 or data.n_validation > 0,
+                "n_validation",
+                data.n_validation,
+                "> 0, where `learning_rates` are to be chosen from",
+            )
+
+    @property
+    def _methods(self) -> list[Method]:
+        return [METHODS[name] for name in self.methods]
+
+    def settings(self, data: Data, student: Architecture) -> Iterator[Cell]:
+        """One cell for each method, temperature and spacing, at the first rate."""
+        for name in self.methods:
+            method = METHODS[name]
+            for temperature in self.temperatures if method.soft else (None,):
+                for spacing in self.spacings if method.spaced else (1,):
+                    yield Cell(
+                        data,
+                        student,
+                        name,
+                        temperature,
+                        spacing,
+                        self.learning_rates[0],
+                        0,
+                    )
+
+    @property
+    def rates(self) -> Rates:
+        """The learning rates to choose from."""
+        return Rates(self.learning_rates, self.higher_learning_rates)
+
+    def __len__(self) -> int:
+        """How many students are trained in all, without higher learning rates."""
+        settings = sum(
+            1
+            for data in self.data
+            for student in self.students
+            for _ in self.settings(data, student)
+        )
+        return settings * (len(self.learning_rates) + self.seeds - 1)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What two runs must share to be one study: all but the number of seeds."""
+        record = dataclasses.asdict(self)
+        for name in ("seeds", "about"):
+            del record[name]
+        return record
+
+    @classmethod
+    def of_identity(cls, identity: Mapping[str, Any]) -> "Recipe":
+        """The recipe of which `identity` was read from JSON, with its default seeds."""
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in identity.items()
+        }
+        values["data"] = tuple(Data(**one) for one in values["data"])
+        values["students"] = tuple(Architecture(**one) for one in values["students"])
+        for name in ("teacher", "assistant"):
+            if values.get(name) is not None:
+                values[name] = Architecture(**values[name])
+        return cls(about="", **values)
+
+    def with_settings(self, settings: Mapping[str, str]) -> "Recipe":
+        """Another recipe, of values written as on a command line.
+
+        Args:
+            settings: `{field: value}`: numbers, names, or several with commas between;
+                an architecture is `lenet5` or `lenet5:0.5`, its width after the colon;
+                `data.n_train` and the like change all data.
+
+        Raises:
+            ValueError: there is no such field, or its value is of another kind.
+        """
+        changes: dict[str, Any] = {}
+        data = self.data
+        for key, text in settings.items():
+            outer, _, inner = key.partition(".")
+            if outer == "data" and inner:
+                value = _parse(key, text, _types(Data).get(inner))
+                data = tuple(dataclasses.replace(d, **{inner: value}) for d in data)
+            elif key in ("data", "name"):
+                raise ValueError(
+                    f"`{key}` cannot be set; its parts can be, such as data.n_train. "
+                    f"Received: {key}={text}"
+                )
+            else:
+                changes[key] = _parse(key, text, _types(Recipe).get(key))
+        return dataclasses.replace(self, data=data, **changes)
+
+
+def _require(condition: bool, name: str, received, expected: str) -> None:
+    if not condition:
+        raise ValueError(f"`{name}` must be {expected}. Received: {name}={received}")
+
+
+def _types(of: type) -> dict[str, Any]:
+    return typing.get_type_hints(of)
+
+
+def _parse(key: str, text: str, kind) -> Any:
+    if kind is None:
+        fields = [f.name for f in dataclasses.fields(Recipe)]
+        fields += [f"data.{f.name}" for f in dataclasses.fields(Data)]
+        raise ValueError(
+            f"A recipe must be set by its fields, {', '.join(fields)}. "
+            f"Received: {key}={text}"
+        )
+    if typing.get_origin(kind) is tuple:
+        inner = typing.get_args(kind)[0]
+        parts: Sequence[str] = [part for part in text.split(",") if part]
+        return tuple(_parse(key, part.strip(), inner) for part in parts)
+    options = [kind, *typing.get_args(kind)]
+    if type(None) in options and text == "None":
+        return None
+    if Architecture in options:
+        network, _, width = text.partition(":")
+        return Architecture(network, _parse(key, width, float) if width else None)
+    if str in options:
+        return text
+    try:
+        value = ast.literal_eval(text)
+        if bool in options:
+            if not isinstance(value, bool):
+                raise ValueError
+            return value
+        number = float(value)
+        if float in options:
+            return number
+        if isinstance(value, bool) or number != int(number):
+            raise ValueError
+        return int(number)
+    except (ValueError, SyntaxError, TypeError):
+        names = [o.__name__ for o in options if isinstance(o, type)]
+        raise ValueError(
+            f"`{key}` must be of the kind {' or '.join(names)}. Received: {key}={text}"
+        ) from None

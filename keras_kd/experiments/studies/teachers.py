@@ -1,0 +1,298 @@
+"""Who teaches the students of one seed: trained once, its predictions held."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from keras_kd.callbacks import SupervisionComplexity
+from keras_kd.distiller.distiller import Distiller
+from keras_kd.experiments.networks import build
+from keras_kd.experiments.studies.images import Images
+from keras_kd.experiments.studies.methods import METHODS
+from keras_kd.experiments.studies.recipe import Architecture, Cell, Recipe
+from keras_kd.experiments.studies.snapshot import Snapshot
+from keras_kd.experiments.training import fit
+from keras_kd.losses import SoftTargets
+from keras_kd.ntk import empirical_ntk
+from keras_kd.teachers import (
+    OnlineTeacher,
+    SupervisionCache,
+    TeacherTrajectory,
+    TrajectoryRecorder,
+)
+
+PREDICT_BATCH = 512
+
+
+class Supervision(NamedTuple):
+    """What a student learns from.
+
+    Attributes:
+        teacher: for the `Distiller`; `None` for labels alone.
+        online: the callback that goes through the checkpoints, if one does.
+        test_logits: gives what the final teacher says of the test images; `None` where
+            there is none, or it is trained with the student.
+        of_recipe: whether the final teacher is the recipe's.
+    """
+
+    teacher: Any
+    online: OnlineTeacher | None
+    test_logits: Callable[[], np.ndarray] | None
+    of_recipe: bool
+
+
+class Teachers:
+    """The teachers of one data set and seed, each made when it is first asked for.
+
+    Args:
+        recipe: the study.
+        images: of it.
+        seed: of weights and order.
+        folder: where they are kept.
+        watched: gives the callbacks of a training, from its label and epochs.
+        keep: takes the record of the teacher's own training.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        images: Images,
+        seed: int,
+        folder: Path,
+        watched: Callable[[str, int], list[keras.callbacks.Callback]],
+        keep: Callable[[dict[str, Any]], None],
+    ):
+        self.recipe, self.images, self.seed, self.folder = recipe, images, seed, folder
+        self._watched, self._keep = watched, keep
+
+    def supervision(
+        self, cell: Cell, itself: Callable[[Cell], tuple[keras.Model, Path]]
+    ) -> Supervision:
+        """What the student of a cell learns from.
+
+        Args:
+            cell: which.
+            itself: gives the same architecture, trained on the labels, and its folder.
+        """
+        method = METHODS[cell.method]
+        if method.supervision == "labels":
+            # Their agreement with the teacher is of interest all the same.
+            return Supervision(None, None, self._final_test_logits, True)
+        if method.supervision == "together":
+            return Supervision(self._build(self.recipe.teacher), None, None, False)
+        if method.teacher == "itself":
+            model, folder = itself(cell)
+            return self._of_model(model, folder)
+        if method.teacher == "assistant":
+            assert cell.temperature is not None
+            return self._of_model(*self._assistant(cell.temperature))
+        self._train()
+        name = "averaged" if method.averaged else "trajectory"
+        trajectory = TeacherTrajectory(self.folder / "teacher" / name)
+        source: Any = trajectory
+        if not self.images.crop_and_flip:
+            source = self._cache(trajectory, self.folder / f"supervision-{name}")
+
+        def logits() -> np.ndarray:
+            return self._test_logits(name)
+
+        if method.online:
+            schedule = self._schedule(len(trajectory), cell.spacing, method.anchors)
+            online = OnlineTeacher(source, schedule, hold=method.hold)
+            return Supervision(
+                source if source is not trajectory else trajectory.load(-1),
+                online,
+                logits,
+                True,
+            )
+        index = round(method.stop * len(trajectory)) - 1
+        index = max(index, 0)
+        if source is trajectory:
+            teacher: Any = trajectory.load(index)
+        else:
+            teacher = source.stage(index)
+        return Supervision(teacher, None, logits, True)
+
+    def complexity(self, cell: Cell, supervision: Supervision) -> SupervisionComplexity:
+        """Measures labels, offline, online and average teacher at each epoch."""
+        dataset, n = self.images.dataset, self.recipe.complexity_images
+        x, online = dataset.x_train[:n], supervision.online
+        assert online is not None
+        assert cell.temperature is not None
+        name = "averaged" if METHODS[cell.method].averaged else "trajectory"
+        trajectory = TeacherTrajectory(self.folder / "teacher" / name)
+        source = supervision.teacher
+        last: Any = trajectory.load(-1)
+        now: Any = "teacher"
+        if isinstance(source, SupervisionCache):
+            last = source.predict(x)
+
+            def now(x):
+                return source.predict(x, online.checkpoint or 0)
+
+        return SupervisionComplexity(
+            x,
+            {
+                "labels": dataset.y_train[:n],
+                "offline": last,
+                "online": now,
+                "average": trajectory,
+            },
+            temperature=cell.temperature,
+        )
+
+    def kernel(self, n: int) -> np.ndarray:
+        """The final teacher's NTK on the first `n` training images."""
+        file = self.folder / f"teacher-ntk-{n}.npy"
+        if not file.exists():
+            teacher = TeacherTrajectory(self.folder / "teacher" / "trajectory").load(-1)
+            write_array(file, empirical_ntk(teacher, self.images.dataset.x_train[:n]))
+        return np.load(file)
+
+    def _build(self, architecture: Architecture) -> keras.Model:
+        return build(
+            architecture.network,
+            self.images.shape,
+            self.images.classes,
+            seed=self.seed,
+            width=architecture.width,
+        )
+
+    def _train(self) -> None:
+        folder, recipe, dataset = (
+            self.folder / "teacher",
+            self.recipe,
+            self.images.dataset,
+        )
+        if (folder / "run.json").exists():
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        teacher = self._build(recipe.teacher)
+        recorders = [TrajectoryRecorder(folder / "trajectory")]
+        if any(METHODS[name].averaged for name in recipe.methods):
+            recorders.append(TrajectoryRecorder(folder / "averaged", ema=recipe.ema))
+        label = f"teacher {recipe.teacher}, seed {self.seed}"
+        snapshot = Snapshot(folder / "snapshot.npz")
+        history, seconds = fit(
+            teacher,
+            self.images.batches(recipe.batch_size, self.seed),
+            self.images.validation,
+            epochs=recipe.teacher_epochs,
+            learning_rate=recipe.teacher_learning_rate,
+            callbacks=[*recorders, *self._watched(label, recipe.teacher_epochs)],
+            snapshot=snapshot,
+        )
+        logits = self._test_logits()
+        record = {
+            "cell": f"{self.folder.parent.name}/teacher/seed-{self.seed}",
+            "setting": f"{self.folder.parent.name}/teacher",
+            "data": self.folder.parent.name,
+            "student": str(recipe.teacher),
+            "parameters": teacher.count_params(),
+            "method": "teacher",
+            "learning_rate": recipe.teacher_learning_rate,
+            "seed": self.seed,
+            "test_accuracy": float(np.mean(logits.argmax(-1) == dataset.y_test)),
+            "seconds": seconds,
+            "history": history,
+        }
+        self._keep(record)
+        part = folder / "run.part"
+        part.write_text(json.dumps(record))
+        part.replace(folder / "run.json")
+        snapshot.file.unlink(missing_ok=True)
+
+    def _final_test_logits(self) -> np.ndarray:
+        self._train()
+        return self._test_logits()
+
+    def _test_logits(self, name: str = "trajectory") -> np.ndarray:
+        file = self.folder / f"test-logits-{name}.npy"
+        if not file.exists():
+            final = TeacherTrajectory(self.folder / "teacher" / name).load(-1)
+            write_array(file, _predict(final, self.images.dataset.x_test))
+        return np.load(file)
+
+    def _cache(self, teacher, folder: Path) -> SupervisionCache:
+        return SupervisionCache.build(
+            teacher, self.images.looked_at(), folder, progress=False
+        )
+
+    def _of_model(self, model: keras.Model, folder: Path) -> Supervision:
+        teacher: Any = model
+        if not self.images.crop_and_flip:
+            teacher = self._cache(model, folder / "supervision")
+        return Supervision(
+            teacher, None, lambda: _predict(model, self.images.dataset.x_test), False
+        )
+
+    def _assistant(self, temperature: float) -> tuple[keras.Model, Path]:
+        recipe = self.recipe
+        assert recipe.assistant is not None
+        folder = self.folder / f"assistant-T{temperature:g}"
+        file = folder / "assistant.weights.h5"
+        model = self._build(recipe.assistant)
+        if not file.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            self._train()
+            trajectory = TeacherTrajectory(self.folder / "teacher" / "trajectory")
+            source: Any = trajectory.load(-1)
+            if not self.images.crop_and_flip:
+                source = self._cache(trajectory, self.folder / "supervision-trajectory")
+            label = f"assistant {recipe.assistant}, seed {self.seed}"
+            snapshot = Snapshot(folder / "snapshot.npz")
+            fit(
+                Distiller(source, model, SoftTargets(temperature)),
+                self.images.batches(recipe.batch_size, self.seed),
+                self.images.validation,
+                epochs=recipe.epochs,
+                learning_rate=recipe.teacher_learning_rate,
+                callbacks=self._watched(label, recipe.epochs),
+                snapshot=snapshot,
+            )
+            part = folder / "part.weights.h5"
+            model.save_weights(part)
+            part.replace(file)
+            snapshot.file.unlink()
+        model.load_weights(file)
+        return model, folder
+
+    def _schedule(
+        self, checkpoints: int, spacing: int, anchors: int | None
+    ) -> list[tuple[int, int]] | None:
+        """Pairs of epoch and checkpoint; `None` for the paper's rule on all of them."""
+        epochs = self.recipe.epochs
+        if anchors is not None:
+            used = min(anchors, checkpoints, epochs)
+            # Whole epochs each, as equal as they can be.
+            return [
+                (a * epochs // used, (a + 1) * checkpoints // used - 1)
+                for a in range(used)
+            ]
+        if spacing == 1:
+            return None
+        kept = list(range(spacing - 1, checkpoints, spacing))
+        if kept[-1] != checkpoints - 1:
+            kept.append(checkpoints - 1)
+        pairs: list[tuple[int, int]] = []
+        for epoch in range(epochs):
+            # The nearest later one, of those that are kept, by epochs completed.
+            later = (i for i in kept if (i + 1) * epochs > epoch * checkpoints)
+            pairs.append((epoch, next(later)))
+        return pairs
+
+
+def _predict(model, x) -> np.ndarray:
+    return model.predict(x, batch_size=PREDICT_BATCH, verbose=0)
+
+
+def write_array(file: Path, array: np.ndarray) -> None:
+    """Writes an `.npy` as a whole or not at all."""
+    part = file.with_suffix(".part")
+    with part.open("wb") as opened:
+        np.save(opened, array)
+    part.replace(file)

@@ -1,0 +1,1 @@
+"""One ordinary forward pass, and what can be read from it."""

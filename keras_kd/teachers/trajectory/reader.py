@@ -1,0 +1,204 @@
+"""TeacherTrajectory: the recorded stages of a teacher's own training."""
+
+import hashlib
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_kd.teachers.stages import Stages
+from keras_kd.teachers.trajectory.bare_copy import bare_copy, keras_reason
+from keras_kd.teachers.trajectory.manifest import (
+    Checkpoint,
+    Manifest,
+    first_difference,
+    variable_specs,
+)
+
+
+class TeacherTrajectory(Stages):
+    """A teacher's checkpoints, in the order of its training.
+
+    A sequence of `Checkpoint`: `len(trajectory)`, `trajectory[0]`, `trajectory[-1]`,
+    `for checkpoint in trajectory`.
+
+    Args:
+        folder: where `keras_kd.TrajectoryRecorder` wrote it.
+
+    Raises:
+        FileNotFoundError: there is no trajectory.
+        ValueError: its manifest cannot be read, or names no checkpoint.
+
+    Example:
+
+    ```python
+    teacher.fit(x, y, epochs=30, callbacks=[keras_kd.TrajectoryRecorder("teacher")])
+
+    trajectory = keras_kd.TeacherTrajectory("teacher")
+    for checkpoint in trajectory:
+        print(checkpoint.step, checkpoint.epoch, checkpoint.metrics)
+    early_teacher = trajectory.load(0)
+    ```
+    """
+
+    def __init__(self, folder: str | Path):
+        self._manifest = Manifest.read(Path(folder))
+        if not self._manifest.checkpoints:
+            raise ValueError(
+                f"The trajectory in '{folder}' must hold at least one checkpoint. "
+                "Received: an empty one; its recording had just begun."
+            )
+        super().__init__(
+            self._manifest.checkpoints,
+            self._manifest.total_steps,
+            f"the trajectory in '{folder}'",
+        )
+        self._copy: Any = None
+
+    def __repr__(self) -> str:
+        return (
+            f"<TeacherTrajectory '{self.folder}': {len(self)} checkpoints, "
+            f"{self.total_steps} steps>"
+        )
+
+    @property
+    def folder(self) -> Path:
+        """Where the trajectory lies."""
+        return self._manifest.folder
+
+    @property
+    def steps_per_epoch(self) -> int | None:
+        """Batches per epoch of the teacher's training, `None` where unknown."""
+        return self._manifest.steps_per_epoch
+
+    @property
+    def ema(self) -> float | None:
+        """Decay of the recorded average, `None` for the weights themselves."""
+        return self._manifest.ema
+
+    @property
+    def model_config(self) -> dict[str, Any]:
+        """The teacher, as `keras.saving.serialize_keras_object` gave it."""
+        return self._manifest.model
+
+    def check(self, model=None) -> None:
+        """Refuses, without reading any weights, a trajectory that cannot be loaded.
+
+        Args:
+            model: the model that the checkpoints are to be loaded into, if any.
+
+        Raises:
+            ValueError: the model's variables are not those recorded, a file is
+                truncated, or holds weights that are not finite.
+            FileNotFoundError: a file is missing.
+        """
+        if model is not None:
+            self._check_model(model)
+        for checkpoint in self:
+            _check_file(checkpoint)
+
+    def load(self, index: int, model=None):
+        """A checkpoint's weights in a model.
+
+        Args:
+            index: which checkpoint; negative counts from the end.
+            model: the model to assign them to, in place: its `weights`, and nothing
+                else of it. `None` for a new model, made from the recorded config (give
+                custom classes by `keras.saving.custom_object_scope`).
+
+        Returns:
+            The model.
+
+        Raises:
+            ValueError: the model's variables are not those recorded, or the file is
+                truncated, altered, or holds weights that are not finite. Then nothing
+                has been assigned.
+            FileNotFoundError: the file is missing.
+        """
+        checkpoint = self[index]
+        if model is None:
+            model = self._rebuild()
+            self._check_model(model)
+            read_weights(checkpoint, model)
+            return model
+        self._check_model(model)
+        if self._copy is None:
+            self._copy = bare_copy(model)
+        with keras.device("cpu"):
+            read_weights(checkpoint, self._copy)
+        for variable, source in zip(model.weights, self._copy.weights, strict=True):
+            variable.assign(keras.ops.convert_to_numpy(source))
+        return model
+
+    def _check_model(self, model) -> None:
+        difference = first_difference(self._manifest.variables, variable_specs(model))
+        if difference:
+            raise ValueError(
+                f"The trajectory in '{self.folder}' must be of the same architecture "
+                f"as the model. Received: model '{model.name}', but {difference}."
+            )
+
+    def _rebuild(self):
+        try:
+            # Keras takes apart what it is given.
+            return keras.saving.deserialize_keras_object(deepcopy(self.model_config))
+        except Exception as error:
+            raise ValueError(
+                f"The teacher recorded in '{self.folder}' cannot be built from its "
+                f"config: {keras_reason(error)}. Pass the model to load into, "
+                "`load(i, model)`."
+            ) from error
+
+
+def read_weights(checkpoint: Checkpoint, model) -> None:
+    """Reads a checkpoint's file, once checked, into an uncompiled model.
+
+    Raises:
+        ValueError: the file is truncated, altered, of another model, or holds weights
+            that are not finite.
+        FileNotFoundError: it is missing.
+    """
+    _check_file(checkpoint)
+    with open(checkpoint.file, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != checkpoint.sha256:
+        raise _broken(
+            checkpoint,
+            f"it was altered: its SHA-256 is {digest}, recorded was "
+            f"{checkpoint.sha256}",
+        )
+    try:
+        model.load_weights(checkpoint.file)
+    except Exception as error:
+        raise _broken(
+            checkpoint, f"it is not one of model '{model.name}' ({keras_reason(error)})"
+        ) from error
+
+
+def _check_file(checkpoint: Checkpoint) -> None:
+    try:
+        size = checkpoint.file.stat().st_size
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"Checkpoint {checkpoint.index} cannot be loaded: {checkpoint.file} is "
+            "missing."
+        ) from None
+    if size != checkpoint.size:
+        how = "truncated" if size < checkpoint.size else "altered"
+        raise _broken(
+            checkpoint, f"it was {how}: it has {size} of {checkpoint.size} bytes"
+        )
+    if checkpoint.non_finite is not None:
+        raise _broken(
+            checkpoint,
+            f"it holds NaN or infinite values in '{checkpoint.non_finite}': the "
+            f"teacher had diverged by step {checkpoint.step}",
+        )
+
+
+def _broken(checkpoint: Checkpoint, reason: str) -> ValueError:
+    return ValueError(
+        f"Checkpoint {checkpoint.index} cannot be loaded from {checkpoint.file}: "
+        f"{reason}."
+    )

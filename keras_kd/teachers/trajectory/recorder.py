@@ -1,0 +1,239 @@
+"""TrajectoryRecorder: records a teacher while it trains."""
+
+import math
+import operator
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_kd.backend import WeightAverage
+from keras_kd.teachers.trajectory.writer import TrajectoryWriter
+
+
+class TrajectoryRecorder(keras.callbacks.Callback):
+    r"""Records a model's weights at intervals of its training, for `OnlineTeacher`.
+
+    Pass it to the teacher's own `fit`. Each checkpoint is a Keras `.weights.h5` with
+    the model's weights, and without its optimizer; `trajectory.json` says of each at
+    which step, epoch and metrics it was taken. The state after the last batch is
+    always recorded. The teacher trains exactly as it would without the recorder.
+
+    A crash, at any moment, leaves a trajectory that can be read. When training is
+    resumed at a later epoch (`initial_epoch`, `keras.callbacks.BackupAndRestore`),
+    what had been recorded after that epoch is removed; when it starts at epoch 0,
+    all of it is. A folder with the trajectory of another architecture is refused.
+
+    With `ema`, an exponential moving average of the weights is recorded instead of the
+    weights: in a phase of high learning rate it is often much the better teacher. All
+    floating weights are averaged, batch statistics included, in float32 at least, once
+    a step: $\bar w \leftarrow d \bar w + (1 - d) w$, with
+    $d = \min(\mathrm{ema}, (1 + s) / (10 + s))$ after `s` updates, so that the average
+    does not hang on to the initial weights. On resuming, the average goes on from the
+    checkpoint at that very step; if there is none, it begins anew. With
+    `steps_per_execution=N` a checkpoint can only be taken, and the average updated,
+    after each execution; the decay is then $d^N$.
+
+    What enters the model when training has ended (`EarlyStopping` that restores
+    weights, an optimizer's own `use_ema`) is no part of the trajectory.
+
+    Args:
+        folder: where to record; made if it does not exist.
+        every: record after every so many units.
+        unit: `"epoch"` or `"step"` (a batch).
+        growth: `None` for equal intervals. A number above 1 for geometric ones: the
+            first after `every` units, each further one when `growth` times as many
+            have passed.
+        ema: decay per step, in (0, 1), of the average to record. `None` records the
+            weights themselves.
+
+    Raises:
+        ValueError: an argument is out of range. When training begins, and before
+            anything is written: the folder holds the trajectory of another model, or
+            the model cannot be rebuilt from its config.
+
+    Example:
+
+    ```python
+    recorder = keras_kd.TrajectoryRecorder("teacher", every=2, ema=0.99)
+    teacher.fit(x, y, epochs=30, callbacks=[recorder])
+    trajectory = keras_kd.TeacherTrajectory("teacher")
+    ```
+
+    Source of the averaging: Polyak & Juditsky, "Acceleration of stochastic
+    approximation by averaging", 1992.
+    """
+
+    # What it does after a batch is to count it, and that may happen at any time before
+    # the epoch ends. So Keras need not wait for each batch.
+    async_safe = True
+
+    def __init__(self, folder, every=1, unit="epoch", growth=None, ema=None):
+        super().__init__()
+        self.folder = Path(folder)
+        self.every = _positive_integer("every", every)
+        if unit not in ("epoch", "step"):
+            raise ValueError(f"`unit` must be 'epoch' or 'step'. Received: unit={unit}")
+        self.unit = unit
+        if growth is not None and not growth > 1:
+            raise ValueError(f"`growth` must be > 1. Received: growth={growth}")
+        # As written: 1.1 means 11/10, so that ten times it is 11.
+        self.growth = None if growth is None else Fraction(str(growth))
+        if ema is not None and not 0 < ema < 1:
+            raise ValueError(f"`ema` must be in (0, 1). Received: ema={ema}")
+        self.ema = ema
+
+        self._writer: Any = None
+        self._average: WeightAverage | None = None
+        self._ema_updates = 0
+        self._due = 0
+        self._begun = False
+        self._steps_per_epoch: int | None = None
+        # The running epoch: its index, the step at which it began, the batches of it
+        # that the average has seen, and those that have ended.
+        self._epoch = 0
+        self._epoch_start = 0
+        self._accounted = 0
+        self._ended = 0
+        self._last_logs: Mapping[str, Any] = {}
+
+    def on_train_begin(self, logs=None):
+        self._writer = TrajectoryWriter(self.folder, self.model, self.ema)
+        self._steps_per_epoch = self.params["steps"]
+        self._average = None
+        self._begun = False
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # The first epoch is known only now, and only now are the weights there that
+        # another callback may have restored.
+        if self._begun:
+            self._epoch_start = self._step
+        else:
+            self._begin(epoch)
+        self._epoch = epoch
+        self._accounted = self._ended = 0
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch == 0:
+            return
+        self._account(batch)
+        if self.unit == "step" and self._step >= self._due:
+            self._record(self._epoch, self.model.get_metrics_result())
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._ended = max(self._ended, batch + 1)
+
+    def on_epoch_end(self, epoch, logs=None):
+        # Keras counts the last execution full, however few batches were left for it.
+        self._account(min(self._ended, self.params["steps"] or self._ended))
+        if self._steps_per_epoch is None:
+            self._steps_per_epoch = self._accounted
+        self._last_logs = dict(logs or {})
+        position = epoch + 1 if self.unit == "epoch" else self._step
+        if position >= self._due:
+            self._record(epoch + 1, self._last_logs)
+
+    def on_train_end(self, logs=None):
+        if self._begun:
+            last = self._writer.last
+            if last is None or last.step < self._step:
+                self._record(self._epoch + 1, self._last_logs)
+        self._writer = self._average = None
+
+    @property
+    def _step(self) -> int:
+        """Batches completed since epoch 0."""
+        return self._epoch_start + self._accounted
+
+    def _begin(self, epoch: int) -> None:
+        self._steps_per_epoch = self._writer.begin(epoch, self._steps_per_epoch)
+        self._epoch_start = epoch * (self._steps_per_epoch or 0)
+        self._accounted = 0
+        self._due = self._next_due(epoch if self.unit == "epoch" else self._step)
+        self._begun = True
+        if self.ema is not None:
+            self._begin_average()
+
+    def _begin_average(self) -> None:
+        """Begins with the model's weights, or with the average recorded right here."""
+        weights = self.model.weights
+        last = self._writer.last
+        if last is not None and last.step == self._step:
+            values = self._writer.read_last()
+            self._ema_updates = last.ema_updates
+        else:
+            values = [keras.ops.convert_to_numpy(v.value) for v in weights]
+            self._ema_updates = 0
+        floating = [
+            (variable, _widened(value))
+            for variable, value in zip(weights, values, strict=True)
+            if _is_floating(variable)
+        ]
+        self._average = WeightAverage(
+            [variable for variable, _ in floating], [value for _, value in floating]
+        )
+
+    def _account(self, batch: int) -> None:
+        """Takes note that `batch` batches of the running epoch are done."""
+        steps = batch - self._accounted
+        self._accounted = batch
+        if self._average is None or steps <= 0:
+            return
+        self._bring_weights_back()
+        s = self._ema_updates
+        self._average.update(min(self.ema, (1 + s) / (10 + s)) ** steps)
+        self._ema_updates += steps
+
+    def _record(self, epoch: int, metrics: Mapping[str, Any]) -> None:
+        self._bring_weights_back()
+        averages = iter(self._average.numpy() if self._average is not None else [])
+        self._writer.write(
+            [
+                next(averages)
+                if self._average is not None and _is_floating(variable)
+                else keras.ops.convert_to_numpy(variable.value)
+                for variable in self.model.weights
+            ],
+            step=self._step,
+            epoch=epoch,
+            metrics=metrics,
+            steps_per_epoch=self._steps_per_epoch,
+            ema_updates=self._ema_updates,
+        )
+        self._due = self._next_due(epoch if self.unit == "epoch" else self._step)
+
+    def _next_due(self, position: int) -> int:
+        """The first moment after `position` to record at, in units."""
+        if self.growth is None:
+            return (position // self.every + 1) * self.every
+        due = self.every
+        while due <= position:
+            due = max(due + 1, math.ceil(due * self.growth))
+        return due
+
+    def _bring_weights_back(self) -> None:
+        """On JAX, where `fit` holds the state outside the variables."""
+        # `Callback.model` does it when it is asked for.
+        _ = self.model
+
+
+def _positive_integer(name: str, value) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1 or isinstance(value, bool):
+        raise ValueError(f"`{name}` must be an integer >= 1. Received: {name}={value}")
+    return number
+
+
+def _is_floating(variable) -> bool:
+    return keras.backend.is_float_dtype(variable.dtype)
+
+
+def _widened(value: np.ndarray) -> np.ndarray:
+    """In float32 at least: an average in float16 would stand still."""
+    return value if value.dtype == np.float64 else value.astype(np.float32)

@@ -1,0 +1,219 @@
+"""TrajectoryWriter: puts checkpoints into a folder so that a crash harms nothing."""
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_kd.teachers.trajectory.bare_copy import bare_copy
+from keras_kd.teachers.trajectory.manifest import (
+    Checkpoint,
+    Manifest,
+    first_difference,
+    model_config,
+    put_in_place,
+    same_architecture,
+    variable_specs,
+)
+from keras_kd.teachers.trajectory.reader import read_weights
+
+
+class TrajectoryWriter:
+    """The folder of one trajectory, open for writing.
+
+    Every file is written under another name, synchronised and renamed, and the manifest
+    follows the weights; where something is removed, the manifest goes first. So at any
+    moment the manifest in the folder names complete files only. What a crash leaves
+    besides is removed by the next `begin`.
+
+    Args:
+        folder: where the trajectory is, or is to be.
+        model: the teacher.
+        ema: decay of the average that is recorded, or `None`.
+
+    Raises:
+        ValueError: the folder is a file, or holds something else's trajectory, or the
+            model cannot be rebuilt from its config. Nothing has been written.
+    """
+
+    def __init__(self, folder: Path, model, ema: float | None):
+        self._copy = bare_copy(model)
+        self._manifest = Manifest(
+            folder=folder,
+            model=model_config(model),
+            variables=variable_specs(model),
+            steps_per_epoch=None,
+            total_steps=0,
+            ema=ema,
+            checkpoints=(),
+        )
+        self._former = _read_former(self._manifest, model.name)
+
+    @property
+    def last(self) -> Checkpoint | None:
+        """The last checkpoint that the trajectory has."""
+        checkpoints = self._manifest.checkpoints
+        return checkpoints[-1] if checkpoints else None
+
+    def begin(self, epoch: int, steps_per_epoch: int | None) -> int | None:
+        """Makes the folder ready for a training that begins at `epoch`.
+
+        Keeps what was recorded up to then and removes the rest.
+
+        Args:
+            epoch: the epoch at which training begins or is resumed.
+            steps_per_epoch: batches per epoch, `None` where unknown.
+
+        Returns:
+            Batches per epoch, from the former recording where it was not known.
+
+        Raises:
+            ValueError: the former recording cannot be continued. Nothing has changed.
+        """
+        former = self._former
+        kept: tuple[Checkpoint, ...] = ()
+        if epoch > 0:
+            if former is not None and steps_per_epoch is None:
+                steps_per_epoch = former.steps_per_epoch
+            if steps_per_epoch is None:
+                raise ValueError(
+                    "TrajectoryRecorder must know how many batches came before. "
+                    f"Received: initial epoch {epoch} and a data set of unknown "
+                    "length. Pass `fit(..., steps_per_epoch=...)`."
+                )
+            if former is not None and former.checkpoints:
+                self._check_continues(former, steps_per_epoch)
+                start = epoch * steps_per_epoch
+                kept = tuple(c for c in former.checkpoints if c.step <= start)
+        self._manifest = dataclasses.replace(
+            self._manifest,
+            steps_per_epoch=steps_per_epoch,
+            total_steps=kept[-1].step if kept else 0,
+            checkpoints=kept,
+        )
+        self._manifest.folder.mkdir(parents=True, exist_ok=True)
+        if former is not None and former.checkpoints != kept:
+            self._manifest.write()
+        for leftover in list(self._manifest.leftovers()):
+            leftover.unlink()
+        return steps_per_epoch
+
+    def _check_continues(self, former: Manifest, steps_per_epoch: int) -> None:
+        for name, before, now in (
+            ("steps_per_epoch", former.steps_per_epoch, steps_per_epoch),
+            ("ema", former.ema, self._manifest.ema),
+        ):
+            if before != now:
+                raise ValueError(
+                    f"A trajectory must be resumed with the `{name}` that it was begun "
+                    f"with. Received: {name}={now}, and '{former.folder}' was recorded "
+                    f"with {name}={before}. Resume as before, or begin at epoch 0."
+                )
+
+    def read_last(self) -> list[np.ndarray]:
+        """The weights of the last checkpoint.
+
+        Raises:
+            ValueError: the file is truncated or altered.
+            FileNotFoundError: it is missing.
+        """
+        assert self.last is not None
+        with keras.device("cpu"):
+            read_weights(self.last, self._copy)
+        return [keras.ops.convert_to_numpy(v.value) for v in self._copy.weights]
+
+    def write(
+        self,
+        weights: Iterable[np.ndarray],
+        step: int,
+        epoch: int,
+        metrics: Mapping[str, Any],
+        steps_per_epoch: int | None,
+        ema_updates: int = 0,
+    ) -> None:
+        """Adds a checkpoint.
+
+        Args:
+            weights: values of the model's `weights`, in order.
+            step: batches completed.
+            epoch: epochs completed.
+            metrics: the logs; only numbers are kept.
+            steps_per_epoch: batches per epoch, `None` where still unknown.
+            ema_updates: how many steps the average has seen.
+        """
+        non_finite = None
+        for variable, value in zip(self._copy.weights, weights, strict=True):
+            with keras.device("cpu"):
+                variable.assign(value)
+            if non_finite is None and not _is_finite(variable):
+                non_finite = variable.path
+
+        path = self._manifest.folder / f"step-{step:08d}.weights.h5"
+        temporary = path.with_name(f"step-{step:08d}.tmp.weights.h5")
+        self._copy.save_weights(temporary)
+        content = temporary.read_bytes()
+        put_in_place(temporary, path)
+
+        checkpoint = Checkpoint(
+            index=len(self._manifest.checkpoints),
+            step=step,
+            epoch=epoch,
+            metrics=_finite_numbers(metrics),
+            file=path,
+            size=len(content),
+            sha256=hashlib.sha256(content).hexdigest(),
+            non_finite=non_finite,
+            ema_updates=ema_updates,
+        )
+        self._manifest = dataclasses.replace(
+            self._manifest,
+            steps_per_epoch=steps_per_epoch,
+            total_steps=step,
+            checkpoints=(*self._manifest.checkpoints, checkpoint),
+        )
+        self._manifest.write()
+
+
+def _read_former(manifest: Manifest, model_name: str) -> Manifest | None:
+    """What the folder holds already, if it is of the same model."""
+    folder = manifest.folder
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"`folder` must be a folder. Received: '{folder}', a file.")
+    try:
+        former = Manifest.read(folder)
+    except FileNotFoundError:
+        return None
+    if not same_architecture(former.model, manifest.model) or first_difference(
+        former.variables, manifest.variables
+    ):
+        former_config = former.model.get("config") or {}
+        raise ValueError(
+            "`folder` must be empty or hold a trajectory of the same architecture. "
+            f"Received: '{folder}', which holds one of model "
+            f"'{former_config.get('name')}', for model '{model_name}', whose "
+            "architecture is another."
+        )
+    return former
+
+
+def _is_finite(variable) -> bool:
+    if not keras.backend.is_float_dtype(variable.dtype):
+        return True
+    return bool(np.isfinite(keras.ops.convert_to_numpy(variable.value)).all())
+
+
+def _finite_numbers(logs: Mapping[str, Any]) -> dict[str, float | None]:
+    """The logs that are numbers, as JSON has them: it has no NaN."""
+    numbers: dict[str, float | None] = {}
+    for name, value in logs.items():
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            continue
+        numbers[name] = number if math.isfinite(number) else None
+    return numbers
