@@ -6,6 +6,8 @@ with the batch, not donated, and read afresh for every step. So a swap is an ord
 assignment to the teacher's variables, with no state to synchronise.
 """
 
+import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -182,69 +184,69 @@ class _WithTeacher:
         return self._teacher_values(), batch
 
 
-class DistillationTrainer(keras.Model):
-    """`train_step` and `test_step` that ask the teacher before Keras's own step."""
+def split_teacher_state(data: Any) -> tuple[Any, Any]:
+    """`(state, batch)`, as `supervised_train_function` joined them."""
+    state, batch = data
+    return state, batch
 
-    train_function: Any
-    test_function: Any
 
-    def train_step(self, state, data):
-        teacher_values, batch = data
-        supervision, batch = self.supervise(batch, teacher_values)
-        with self.distillation_step(supervision, training=True):
-            return super().train_step(state, batch)
+def without_gradients() -> contextlib.AbstractContextManager[Any]:
+    """A context for what is not differentiated: on JAX that is said otherwise."""
+    return contextlib.nullcontext()
 
-    def test_step(self, state, data):
-        teacher_values, batch = data
-        supervision, batch = self.supervise(batch, teacher_values)
-        with self.distillation_step(supervision, training=False):
-            return super().test_step(state, batch)
 
-    def make_train_function(self, force=False):
-        if self.train_function is not None and not force:
-            return
-        super().make_train_function(force=force)
-        step = self.train_function
+def supervised_train_function(
+    model: keras.Model,
+    step: Callable[[Any, Any], Any],
+    teacher_state: Callable[[], Any],
+    look_at: Callable[[Any], None],
+) -> Callable[[Any, Any], Any]:
+    """The compiled step of training, each batch joined by the teacher's state.
 
-        def train_function(state, iterator):
-            try:
-                batches = _WithTeacher(iterator, self.teacher_values)
-                logs, state = step(state, batches)
-                self.check_first_execution(logs)
-                return logs, state
-            except StopIteration:
-                raise
-            except BaseException:
-                self._restore(state)
-                raise
+    Args:
+        model: the one that trains.
+        step: as Keras compiled it.
+        teacher_state: gives what is passed beside each batch.
+        look_at: is called with the logs of each execution.
+    """
 
-        self.train_function = train_function
+    def train_function(state: Any, iterator: Any) -> Any:
+        try:
+            logs, state = step(state, _WithTeacher(iterator, teacher_state))
+            look_at(logs)
+            return logs, state
+        except StopIteration:
+            raise
+        except BaseException:
+            _restore(model, state)
+            raise
 
-    def make_test_function(self, force=False):
-        if self.test_function is not None and not force:
-            return
-        super().make_test_function(force=force)
-        step = self.test_function
-        self.test_function = lambda state, iterator: step(
-            state, _WithTeacher(iterator, self.teacher_values)
-        )
+    return train_function
 
-    def _restore(self, state):
-        """Puts back the values that `fit` took out of the variables.
 
-        A step that fails while it is traced has not consumed them yet; without this
-        the student would be left without weights.
-        """
-        variables = (
-            self.trainable_variables,
-            self.non_trainable_variables,
-            self.optimizer.variables,
-            self.metrics_variables,
-        )
-        for group, values in zip(variables, state, strict=True):
-            for variable, value in zip(group, values, strict=False):
-                if not value.is_deleted():
-                    variable.assign(value)
+def supervised_test_function(
+    step: Callable[[Any, Any], Any], teacher_state: Callable[[], Any]
+) -> Callable[[Any, Any], Any]:
+    """The compiled step of evaluation, each batch joined by the teacher's state."""
+    return lambda state, iterator: step(state, _WithTeacher(iterator, teacher_state))
+
+
+def _restore(model: keras.Model, state: Any) -> None:
+    """Puts back the values that `fit` took out of the variables.
+
+    A step that fails while it is traced has not consumed them yet; without this the
+    student would be left without weights.
+    """
+    variables = (
+        model.trainable_variables,
+        model.non_trainable_variables,
+        model.optimizer.variables,
+        model.metrics_variables,
+    )
+    for group, values in zip(variables, state, strict=True):
+        for variable, value in zip(group, values, strict=False):
+            if not value.is_deleted():
+                variable.assign(value)
 
 
 class WeightAverage:

@@ -1,6 +1,7 @@
 """TensorFlow: the teacher's variables are captured by the compiled step."""
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -216,37 +217,44 @@ def per_example_gradients(function, values, inputs, cotangents):
     return [tf.experimental.numpy.moveaxis(gradient, 0, 1) for gradient in found]
 
 
-class DistillationTrainer(keras.Model):
-    """`train_step` and `test_step` that ask the teacher before Keras's own step.
+def split_teacher_state(data: Any) -> tuple[None, Any]:
+    """`(state, batch)`: the teacher's variables are read where they lie."""
+    return None, data
 
-    The teacher runs before the gradient tape opens; its variables are read where they
-    lie, so assigning them is a swap, without retracing.
+
+def without_gradients() -> contextlib.AbstractContextManager[Any]:
+    """A context for what is not differentiated: the tape opens after it."""
+    return contextlib.nullcontext()
+
+
+def supervised_train_function(
+    model: keras.Model,
+    step: Callable[[Any], Any],
+    teacher_state: Callable[[], Any],
+    look_at: Callable[[Any], None],
+) -> Callable[[Any], Any]:
+    """The compiled step of training, whose logs are looked at.
+
+    Args:
+        model: the one that trains.
+        step: as Keras compiled it.
+        teacher_state: gives what is passed beside each batch: here nothing.
+        look_at: is called with the logs of each execution.
     """
 
-    train_function: Any
+    def train_function(iterator: Any) -> Any:
+        logs = step(iterator)
+        look_at(logs)
+        return logs
 
-    def train_step(self, data):
-        supervision, batch = self.supervise(data)
-        with self.distillation_step(supervision, training=True):
-            return super().train_step(batch)
+    return train_function
 
-    def test_step(self, data):
-        supervision, batch = self.supervise(data)
-        with self.distillation_step(supervision, training=False):
-            return super().test_step(batch)
 
-    def make_train_function(self, force=False):
-        if self.train_function is not None and not force:
-            return
-        super().make_train_function(force=force)
-        step = self.train_function
-
-        def train_function(iterator):
-            logs = step(iterator)
-            self.check_first_execution(logs)
-            return logs
-
-        self.train_function = train_function
+def supervised_test_function(
+    step: Callable[[Any], Any], teacher_state: Callable[[], Any]
+) -> Callable[[Any], Any]:
+    """The compiled step of evaluation, as it is."""
+    return step
 
 
 class WeightAverage:

@@ -2,6 +2,7 @@
 
 import contextlib
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -226,36 +227,48 @@ def _looped_gradients(function, values, inputs, cotangents):
     return [torch.stack(same, dim=1) for same in zip(*examples, strict=True)]
 
 
-class DistillationTrainer(keras.Model):
-    """`train_step` and `test_step` that ask the teacher before Keras's own step."""
+def split_teacher_state(data: Any) -> tuple[None, Any]:
+    """`(state, batch)`: the teacher's variables are read where they lie."""
+    return None, data
 
-    train_function: Any
 
-    def train_step(self, data):
-        # `no_grad` and not `inference_mode`, whose tensors the student's backward
-        # pass could not keep.
-        with torch.no_grad():
-            supervision, batch = self.supervise(data)
-        with self.distillation_step(supervision, training=True):
-            return super().train_step(batch)
+def without_gradients() -> contextlib.AbstractContextManager[Any]:
+    """A context for what is not differentiated.
 
-    def test_step(self, data):
-        supervision, batch = self.supervise(data)
-        with self.distillation_step(supervision, training=False):
-            return super().test_step(batch)
+    `no_grad` and not `inference_mode`, whose tensors the student's backward pass could
+    not keep.
+    """
+    return torch.no_grad()
 
-    def make_train_function(self, force=False):
-        if self.train_function is not None and not force:
-            return
-        super().make_train_function(force=force)
-        step = self.train_function
 
-        def train_function(iterator):
-            logs = step(iterator)
-            self.check_first_execution(logs)
-            return logs
+def supervised_train_function(
+    model: keras.Model,
+    step: Callable[[Any], Any],
+    teacher_state: Callable[[], Any],
+    look_at: Callable[[Any], None],
+) -> Callable[[Any], Any]:
+    """The compiled step of training, whose logs are looked at.
 
-        self.train_function = train_function
+    Args:
+        model: the one that trains.
+        step: as Keras compiled it.
+        teacher_state: gives what is passed beside each batch: here nothing.
+        look_at: is called with the logs of each execution.
+    """
+
+    def train_function(iterator: Any) -> Any:
+        logs = step(iterator)
+        look_at(logs)
+        return logs
+
+    return train_function
+
+
+def supervised_test_function(
+    step: Callable[[Any], Any], teacher_state: Callable[[], Any]
+) -> Callable[[Any], Any]:
+    """The compiled step of evaluation, as it is."""
+    return step
 
 
 class WeightAverage:

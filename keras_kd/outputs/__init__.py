@@ -18,6 +18,7 @@ from keras_kd.outputs.kinds import (
     kind_named,
     kind_of_classes,
 )
+from keras_kd.outputs.positions import positional_weights, valid_positions
 
 __all__ = [
     "FORMS",
@@ -40,5 +41,7 @@ __all__ = [
     "kind_named",
     "kind_of_classes",
     "output_names",
+    "positional_weights",
     "to_logits",
+    "valid_positions",
 ]

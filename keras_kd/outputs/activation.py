@@ -75,8 +75,8 @@ def check_last_activation(
             probabilities are, or an activation of another kind of output.
     """
     activations = last_activations(model)
-    declared = list(kinds) if len(kinds) == len(activations) else [None] * len(
-        activations
+    declared = (
+        list(kinds) if len(kinds) == len(activations) else [None] * len(activations)
     )
     for activation, kind in zip(activations, declared, strict=True):
         name = None if kind is None else kind.NAME

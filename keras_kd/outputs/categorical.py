@@ -72,7 +72,7 @@ def _centred(values: Any, center: bool) -> Any:
 
 
 def margin(outputs: Any, labels: Any) -> Any:
-    r"""$f_y - \max_{j \ne y} f_j$, `(...)`: negative where the label is not decided for.
+    r"""$f_y - \max_{j \ne y} f_j$, `(...)`: negative where another class wins.
 
     Args:
         outputs: `(..., classes)`, NumPy array.
