@@ -19,7 +19,7 @@ from keras_kd.distiller.arguments import (
 )
 from keras_kd.distiller.logs import DistillationLogs
 from keras_kd.distiller.loss import distillation_term
-from keras_kd.forward.taps import Taps, find_layer, input_spec, output_spec, tapping
+from keras_kd.forward import Taps, find_layer, input_spec, output_spec, tapping
 from keras_kd.outputs.form import (
     KINDS,
     at_least_float32,

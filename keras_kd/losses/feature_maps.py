@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_kd.forward.taps import find_layer
+from keras_kd.forward import find_layer
 
 
 def check_channels_last(argument, model, path) -> None:

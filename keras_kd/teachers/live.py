@@ -4,12 +4,12 @@ from typing import Any, NamedTuple, Protocol
 
 import keras
 
-from keras_kd.forward.taps import call_without_side_effects, tapping
+from keras_kd.forward import call_without_side_effects, tapping
 from keras_kd.outputs.form import to_logits
 
 
 class TappedOutputs(Protocol):
-    """What tapped layers gave, as `keras_kd.forward.taps.Taps` or a cache knows it."""
+    """What tapped layers gave, as `keras_kd.forward.Taps` or a cache knows it."""
 
     def output(self, layer) -> Any:
         """The output of one of them."""

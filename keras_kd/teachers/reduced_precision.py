@@ -7,9 +7,9 @@ from typing import Any, Literal, NamedTuple
 import keras
 import numpy as np
 
-from keras_kd.forward.taps import call_without_side_effects
+from keras_kd.forward import call_without_side_effects
+from keras_kd.keras_internals import keras_reason
 from keras_kd.outputs.form import to_logits
-from keras_kd.teachers.trajectory.bare_copy import keras_reason
 
 PRECISIONS = ("bfloat16", "int8")
 

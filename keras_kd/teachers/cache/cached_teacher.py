@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol
 import keras
 import numpy as np
 
-from keras_kd.forward.taps import find_layer
+from keras_kd.forward import find_layer
 from keras_kd.teachers.cache.manifest import from_json
 from keras_kd.teachers.cache.mean import CachedMean
 from keras_kd.teachers.cache.passes import class_labels

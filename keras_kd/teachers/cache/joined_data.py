@@ -45,7 +45,26 @@ class JoinedData(DataAdapter):
         # TensorFlow is there, or this would not be asked for.
         from keras_kd.backend.tf_data import join
 
-        return join(self._inner.get_tf_dataset(), self._teacher, self._training)
+        teacher = self._teacher
+        spec, paths = teacher.teacher.spec, list(teacher.layers)
+
+        def look_up(inputs, labels, checkpoint):
+            logits, taps = teacher.join(inputs, labels, checkpoint)
+            return [*logits, *(taps[path] for path in paths)]
+
+        def joined(x, found):
+            logits = tuple(found[: len(spec.logits)])
+            taps = dict(zip(paths, found[len(spec.logits) :], strict=True))
+            return teacher.joined(x, logits, taps)
+
+        return join(
+            self._inner.get_tf_dataset(),
+            lambda: teacher.checkpoints(self._training),
+            look_up,
+            [*spec.logits, *(spec.taps[path] for path in paths)],
+            joined,
+            teacher.teacher.has_labels,
+        )
 
     def _joined(self, batches) -> Iterator[Any]:
         checkpoints = self._teacher.checkpoints(self._training)
