@@ -19,7 +19,7 @@ from keras_kd.complexity import (
 from keras_kd.complexity.arguments import check_labels, check_outputs
 from keras_kd.complexity.ranking.comparison import RELATIVE_RIDGE, outputs_of
 from keras_kd.complexity.ranking.teacher_logits import BATCH, runner_of, teacher_logits
-from keras_kd.forward.examples import Examples
+from keras_kd.forward import Examples
 from keras_kd.ntk import empirical_ntk
 from keras_kd.outputs import FORMS, check_last_activation
 from keras_kd.teachers import TeacherTrajectory

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_kd.arguments import check_layer_name
-from keras_kd.forward.taps import (
+from keras_kd.forward import (
     call_without_side_effects,
     example_inputs,
     output_shapes,

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_kd.forward.taps import find_layer
+from keras_kd.forward import find_layer
 
 
 def check_channels_last(argument: str, model: keras.Model, path: str | None) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from rich.progress import Progress
 
 from keras_kd import backend
-from keras_kd.forward.examples import Examples
+from keras_kd.forward import Examples
 from keras_kd.ntk.outputs import logits_of
 from keras_kd.outputs import check_last_activation, to_logits
 from keras_kd.teachers import TeacherTrajectory
