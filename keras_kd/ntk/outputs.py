@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_kd.forward.taps import call_without_side_effects
+from keras_kd.forward import call_without_side_effects
 from keras_kd.outputs import at_least_float32
 
 
