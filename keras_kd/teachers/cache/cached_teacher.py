@@ -8,10 +8,10 @@ import keras
 import numpy as np
 
 from keras_kd.forward.taps import find_layer
-from keras_kd.teachers.cache.manifest import from_json
 from keras_kd.teachers.cache.mean import CachedMean
 from keras_kd.teachers.cache.passes import class_labels
 from keras_kd.teachers.cache.stand_in import stand_in
+from keras_kd.teachers.cache.structure import from_json
 from keras_kd.teachers.cache.supervision_cache import SupervisionCache
 from keras_kd.teachers.live import Supervision
 
