@@ -85,7 +85,8 @@ def read_output_kinds(content: Mapping[str, Any]) -> list[str] | None:
     kinds = content.get("output_kinds")
     if kinds is None:
         return None
-    if not isinstance(kinds, list) or not kinds or set(kinds) - set(OUTPUT_KINDS):
+    known = isinstance(kinds, list) and all(kind in OUTPUT_KINDS for kind in kinds)
+    if not kinds or not known:
         raise ValueError(
             f"'output_kinds' is no list of {', '.join(OUTPUT_KINDS)}, but {kinds!r}"
         )
