@@ -15,7 +15,7 @@ import numpy as np
 from keras import ops
 
 from keras_kd import backend
-from keras_kd.forward import taps
+from keras_kd.forward import tapped_by, watching
 from keras_kd.ntk.factors import Explicit, OuterProduct
 from keras_kd.ntk.opaque import OpaqueCall, gradients_of
 from keras_kd.ntk.outputs import logits_of
@@ -159,7 +159,7 @@ class Capture:
 
     def _record(self, trainable, non_trainable, inputs, tap):
         recorder = Recorder(self.roles)
-        with taps.watching(self.roles.layers, recorder), taps.tapped_by(tap):
+        with watching(self.roles.layers, recorder), tapped_by(tap):
             outputs = logits_of(self._model(), inputs, trainable, non_trainable)
         self._recorder = recorder
         self.unreachable = recorder.unreachable

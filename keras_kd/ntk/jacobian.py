@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 
 from keras_kd import backend
-from keras_kd.forward.examples import Examples
+from keras_kd.forward import Examples
 from keras_kd.ntk.capture import Factor
 from keras_kd.ntk.certificate import EXAMPLES, certified
 from keras_kd.ntk.factors import Explicit, OuterProduct

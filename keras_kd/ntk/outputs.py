@@ -4,8 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_kd.forward.taps import call_without_side_effects
-from keras_kd.outputs.form import at_least_float32
+from keras_kd.forward import call_without_side_effects
+from keras_kd.outputs import at_least_float32
 
 
 def logits_of(model, inputs, trainable=None, non_trainable=None):

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from keras_kd.files import write_json
-
-OUTPUT_KINDS = ("categorical", "bernoulli", "continuous")
+from keras_kd.outputs import KINDS
 
 T = TypeVar("T")
 
@@ -76,8 +75,8 @@ class ManifestFile:
         return ValueError(f"The {self.called} {path} cannot be read: {reason}.")
 
 
-def read_output_kinds(content: Mapping[str, Any]) -> list[str] | None:
-    """What each output means, an entry that earlier releases did not write.
+def read_output_kinds(content: Mapping[str, Any]) -> list[str | None] | None:
+    """What each output means, an entry that version 0.1 did not write.
 
     Raises:
         ValueError: it is something else.
@@ -85,9 +84,8 @@ def read_output_kinds(content: Mapping[str, Any]) -> list[str] | None:
     kinds = content.get("output_kinds")
     if kinds is None:
         return None
-    known = isinstance(kinds, list) and all(kind in OUTPUT_KINDS for kind in kinds)
-    if not kinds or not known:
+    if not isinstance(kinds, list) or any(k not in (None, *KINDS) for k in kinds):
         raise ValueError(
-            f"'output_kinds' is no list of {', '.join(OUTPUT_KINDS)}, but {kinds!r}"
+            f"'output_kinds' is no list of {', '.join(KINDS)}, but {kinds!r}"
         )
     return kinds

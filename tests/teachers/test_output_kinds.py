@@ -39,13 +39,15 @@ def edit(file, change):
 @pytest.mark.parametrize(
     ("output_kind", "kinds"),
     [
-        (None, None),
+        (None, [None, None]),
+        ({"age": "continuous"}, ["continuous", None]),
         ("bernoulli", ["bernoulli", "bernoulli"]),
         # In the order of `keras.tree.flatten`: by name.
         (
             {"species": "categorical", "age": "continuous"},
             ["continuous", "categorical"],
         ),
+        (["continuous", None], ["continuous", None]),
     ],
 )
 def test_of_a_cache(output_kind, kinds, tmp_path):
@@ -61,11 +63,11 @@ def test_of_a_cache(output_kind, kinds, tmp_path):
     [
         ("softmax", r"`output_kind` must be one of \['categorical', .*'softmax'"),
         ({"species": 3, "age": "continuous"}, r"`output_kind` must be one of .*=3"),
+        (["categorical"], "must have one kind for each of the 2 outputs.*: 1 kinds"),
         (
-            ["categorical", "continuous"],
-            r"a kind for each .*'species': '...'.*Received",
+            {"sex": "bernoulli"},
+            r"must name outputs .*'age', 'species'.*names \['sex'\]",
         ),
-        ({"species": "categorical"}, r"a kind for each of the teacher's outputs"),
     ],
 )
 def test_kinds_that_a_cache_refuses(output_kind, message, tmp_path):
@@ -76,7 +78,7 @@ def test_kinds_that_a_cache_refuses(output_kind, message, tmp_path):
 
 def test_of_a_trajectory(tmp_path):
     train_by_hand(two_outputs(), TrajectoryRecorder(tmp_path), epochs=1)
-    assert TeacherTrajectory(tmp_path).output_kinds is None
+    assert TeacherTrajectory(tmp_path).output_kinds == [None, None]
     manifest = Manifest.read(tmp_path)
     kinds = ["continuous", "categorical"]
     dataclasses.replace(manifest, output_kinds=kinds).write()
@@ -121,7 +123,7 @@ def test_entries_of_other_releases(name, recorded):
 
 @pytest.mark.parametrize("name", READERS)
 @pytest.mark.parametrize(
-    "kinds", ["categorical", [], ["softmax", "continuous"], [["continuous"]], {}, 3]
+    "kinds", ["categorical", ["softmax", "continuous"], [["continuous"]], {}, 3]
 )
 def test_entries_that_are_no_kinds(name, kinds, recorded):
     file = recorded / name
@@ -144,6 +146,7 @@ def test_they_tell_caches_apart_only_where_both_are_known(tmp_path):
     for kinds, differences in (
         (["continuous"] * 2, []),
         (None, []),
+        (["continuous", None], []),
         (["continuous", "categorical"], ["output_kinds"]),
     ):
         other = dataclasses.replace(manifest, output_kinds=kinds)

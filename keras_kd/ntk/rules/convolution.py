@@ -3,14 +3,19 @@
 from keras import ops
 
 from keras_kd.ntk.factors.outer import Layout
-from keras_kd.ntk.rules.geometry import add_bias, channels_last, geometry
+from keras_kd.ntk.rules.geometry import (
+    add_bias,
+    causal_padding,
+    channels_last,
+    geometry,
+)
 from keras_kd.ntk.rules.site import outer_of_patches
 
 
 def convolution(layer, site, inputs):
     x, padding = inputs, layer.padding
     if padding == "causal":
-        x = ops.pad(x, layer._compute_causal_padding())
+        x = ops.pad(x, causal_padding(layer))
         padding = "valid"
     y = ops.conv(
         x,

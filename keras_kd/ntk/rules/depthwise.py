@@ -6,7 +6,13 @@ Their kernels are small, a patch for each channel: the gradients are written out
 from keras import ops
 
 from keras_kd.ntk.factors.outer import Layout
-from keras_kd.ntk.rules.geometry import add_bias, channels_last, geometry, windows
+from keras_kd.ntk.rules.geometry import (
+    add_bias,
+    causal_padding,
+    channels_last,
+    geometry,
+    windows,
+)
 from keras_kd.ntk.rules.site import explicit, outer, summed_to
 
 
@@ -66,7 +72,7 @@ def _kernel_gradients(layer, kernel, images, d, padding=None):
 def separable(layer, site, inputs):
     x, padding = inputs, layer.padding
     if padding == "causal":
-        x = ops.pad(x, layer._compute_causal_padding())
+        x = ops.pad(x, causal_padding(layer))
         padding = "valid"
     middle = ops.depthwise_conv(
         x,

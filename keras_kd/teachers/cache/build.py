@@ -18,7 +18,13 @@ from keras_kd.arguments import (
     check_integer,
 )
 from keras_kd.files import make_folder, sha256
-from keras_kd.outputs.form import KINDS
+from keras_kd.outputs import (
+    FORMS,
+    categorical,
+    check_output_kind,
+    decided_class,
+    kind_of_classes,
+)
 from keras_kd.teachers.cache.files import (
     BUILDING_NAME,
     KEYS_NAME,
@@ -41,7 +47,6 @@ from keras_kd.teachers.cache.passes import Passes, Survey
 from keras_kd.teachers.cache.source import Source
 from keras_kd.teachers.cache.stage_writer import StageWriter, check_finite
 from keras_kd.teachers.cache.structure import as_json
-from keras_kd.teachers.manifest_file import OUTPUT_KINDS
 
 _TEMPERATURES = (1.0, 4.0)
 
@@ -63,19 +68,17 @@ def build_cache(
 ) -> None:
     """Makes `folder` a finished cache. See `SupervisionCache.build`."""
     packing = checked_packing(dtype, top_k)
-    check_choice("teacher_outputs", teacher_outputs, KINDS)
-    if output_kind is not None:
-        for kind in keras.tree.flatten(output_kind):
-            check_choice("output_kind", kind, OUTPUT_KINDS)
+    check_choice("teacher_outputs", teacher_outputs, FORMS)
+    output_kind = check_output_kind(output_kind)
     batch_size = check_integer("batch_size", batch_size, above=0)
     overwrite = check_boolean("overwrite", overwrite)
     folder = check_folder("folder", folder)
     check_no_strangers(folder)
-    source = Source(teacher, teacher_outputs, list(taps))
+    source = Source(teacher, teacher_outputs, list(taps), output_kind)
     passes = Passes(data, views, batch_size)
     console = Console(quiet=not progress)
     survey = Survey(passes)
-    manifest = _request(source, passes, survey, packing, output_kind)
+    manifest = _request(source, passes, survey, packing)
 
     same = same_cache(folder, manifest, overwrite)
     if same == MANIFEST_NAME:
@@ -111,13 +114,24 @@ def build_cache(
 
 
 def _request(
-    source: Source, passes: Passes, survey: Survey, packing: Packing, output_kind: Any
+    source: Source, passes: Passes, survey: Survey, packing: Packing
 ) -> CacheManifest:
     """The manifest of what is to be built."""
     outputs, taps = source.load(len(source) - 1, survey.first)(survey.first)
     leaves = keras.tree.flatten(outputs)
     for leaf in leaves:
         check_finite(leaf, source.stages[-1])
+    known = source.output_kinds(outputs)
+    kinds = [
+        kind or kind_of_classes(leaf.shape[-1])
+        for kind, leaf in zip(known, leaves, strict=True)
+    ]
+    if packing.top_k is not None and any(k is not categorical for k in known if k):
+        names = [kind.NAME for kind in kinds]
+        raise ValueError(
+            "`top_k` keeps the largest logits of a softmax. Received: "
+            f"top_k={packing.top_k} for outputs that are {names}. Keep all of them."
+        )
     positions = iter(range(len(leaves)))
     structure = keras.tree.map_structure(lambda _: next(positions), outputs)
     spec = Spec(
@@ -129,9 +143,12 @@ def _request(
     loss = {
         f"{temperature:g}": max(
             divergence(
-                leaf, packing.unpack(packing.pack(leaf), leaf.shape[-1]), temperature
+                leaf,
+                packing.unpack(packing.pack(leaf), leaf.shape[-1]),
+                temperature,
+                kind,
             )
-            for leaf in leaves
+            for leaf, kind in zip(leaves, kinds, strict=True)
         )
         for temperature in _TEMPERATURES
     }
@@ -149,25 +166,8 @@ def _request(
         packing=packing,
         divergence=loss,
         files={},
-        output_kinds=_output_kinds(output_kind, outputs),
+        output_kinds=[kind and kind.NAME for kind in known],
     )
-
-
-def _output_kinds(output_kind: Any, outputs: Any) -> list[str] | None:
-    """The kind of each output, in the order of `keras.tree.flatten`."""
-    if output_kind is None:
-        return None
-    if isinstance(output_kind, str):
-        return [output_kind] * len(keras.tree.flatten(outputs))
-    try:
-        keras.tree.assert_same_structure(output_kind, outputs)
-    except (TypeError, ValueError):
-        structure = keras.tree.map_structure(lambda leaf: "...", outputs)
-        raise ValueError(
-            "`output_kind` must be one kind, or a kind for each of the teacher's "
-            f"outputs, {structure}. Received: output_kind={output_kind!r}"
-        ) from None
-    return list(keras.tree.flatten(output_kind))
 
 
 def _finish(folder: Path, manifest: CacheManifest, arrays: Arrays) -> None:
@@ -192,6 +192,9 @@ def _accuracy(
     if labels is None or len(shapes) != 1 or len(shapes[0]) != 1:
         return None
     packing, (classes,) = manifest.packing, shapes[0]
+    (known,) = manifest.output_kinds or [None]
+    if known not in (None, kind_of_classes(classes).NAME):
+        return None
     parts = {
         part: np.load(folder / file_name(stage, f"output-0.{part}"), mmap_mode="r")
         for part in packing.parts((classes,))
@@ -200,6 +203,5 @@ def _accuracy(
     for start in range(0, len(labels), 65_536):
         rows = slice(start, start + 65_536)
         logits = packing.unpack({k: v[rows] for k, v in parts.items()}, classes)
-        guess = logits[:, 0] > 0 if classes == 1 else logits.argmax(axis=1)
-        right += int(np.count_nonzero(guess == labels[rows]))
+        right += int(np.count_nonzero(decided_class(logits) == labels[rows]))
     return right / len(labels)

@@ -94,7 +94,7 @@ class CacheManifest:
     packing: Packing
     divergence: Mapping[str, float]
     files: Mapping[str, Mapping[str, Any]]
-    output_kinds: list[str] | None = None
+    output_kinds: list[str | None] | None = None
 
     @classmethod
     def read(cls, folder: Path, name: str = MANIFEST_NAME) -> "CacheManifest":
@@ -157,7 +157,7 @@ class CacheManifest:
             if what == "labels" and "data" in found:
                 continue
             # Earlier releases do not say what outputs mean.
-            if what == "output_kinds" and None in (here, there):
+            if what == "output_kinds" and _may_be_the_same(here, there):
                 continue
             if here != there:
                 found.append(what)
@@ -166,3 +166,12 @@ class CacheManifest:
     def teacher_identity(self) -> list[str]:
         """Fingerprints of all stages."""
         return [stage.fingerprint for stage in self.stages]
+
+
+def _may_be_the_same(here: Any, there: Any) -> bool:
+    """Whether two lists of kinds agree, as far as both are known."""
+    if here is None or there is None:
+        return True
+    return len(here) == len(there) and all(
+        None in pair or pair[0] == pair[1] for pair in zip(here, there, strict=True)
+    )

@@ -202,11 +202,11 @@ class SupervisionCache(Stages[CachedStage]):
         return dict(self._manifest.divergence)
 
     @property
-    def output_kinds(self) -> list[str] | None:
-        """What each of the teacher's outputs means, `None` where it is not known.
+    def output_kinds(self) -> list[str | None] | None:
+        """What each output means, in the order of `keras.tree.flatten`.
 
-        `"categorical"`, `"bernoulli"` or `"continuous"`, as `keras.tree.flatten` orders
-        the outputs. Caches of version 0.1 do not say it.
+        `"categorical"`, `"bernoulli"` or `"continuous"`, or `None` where it is not
+        known. Caches of version 0.1 do not say it: then this is `None`.
         """
         kinds = self._manifest.output_kinds
         return None if kinds is None else list(kinds)

@@ -74,7 +74,7 @@ class Manifest:
     total_steps: int
     ema: float | None
     checkpoints: tuple[Checkpoint, ...]
-    output_kinds: list[str] | None = None
+    output_kinds: list[str | None] | None = None
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":

@@ -80,11 +80,11 @@ class TeacherTrajectory(Stages[Checkpoint]):
         return self._manifest.model
 
     @property
-    def output_kinds(self) -> list[str] | None:
-        """What each of the teacher's outputs means, `None` where it is not known.
+    def output_kinds(self) -> list[str | None] | None:
+        """What each output means, in the order of `keras.tree.flatten`.
 
-        `"categorical"`, `"bernoulli"` or `"continuous"`, as `keras.tree.flatten` orders
-        the outputs. Trajectories of version 0.1 do not say it.
+        `"categorical"`, `"bernoulli"` or `"continuous"`, or `None` where it is not
+        known. Trajectories of version 0.1 do not say it: then this is `None`.
         """
         kinds = self._manifest.output_kinds
         return None if kinds is None else list(kinds)

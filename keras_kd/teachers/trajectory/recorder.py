@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_kd.arguments import check_fraction, check_integer, check_number
 from keras_kd.backend import WeightAverage
+from keras_kd.teachers.known_kinds import kinds_of_model
 from keras_kd.teachers.trajectory.writer import TrajectoryWriter
 
 
@@ -109,7 +110,7 @@ class TrajectoryRecorder(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         self._writer = TrajectoryWriter(
-            self.folder, self.model, self.ema, output_kinds=None
+            self.folder, self.model, self.ema, output_kinds=kinds_of_model(self.model)
         )
         self._steps_per_epoch = self.params["steps"]
         self._average = None
