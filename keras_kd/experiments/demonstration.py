@@ -147,8 +147,18 @@ def demo(
             indent=1,
         )
     )
+
+    def histories(log: str) -> dict[str, list[list[float]]]:
+        return {
+            mode: [run.history[log] for run in of_mode if log in run.history]
+            for mode, of_mode in runs.items()
+        }
+
     plot_runs(
-        runs, folder / "curves.png", title=f"{dataset}: {setting.student} student"
+        histories("val_accuracy"),
+        histories("val_fidelity"),
+        folder / "curves.png",
+        title=f"{dataset}: {setting.student} student",
     )
     return runs
 
