@@ -1,49 +1,216 @@
-"""One way to check each kind of argument."""
+"""One way to check each kind of argument: it returns what is meant, or says why not."""
 
 import math
 import numbers
+import operator
+import os
+from collections.abc import Collection, Hashable
+from pathlib import Path
+
+import numpy as np
 
 
-def check_number(argument, value, above=None, at_least=None, below=None) -> float:
+def check_number(
+    argument: str,
+    value: object,
+    above: float | None = None,
+    at_least: float | None = None,
+    below: float | None = None,
+    *,
+    expected: str | None = None,
+) -> float:
     """`value` as a float, refused where it is not a finite number in its range.
+
+    Numbers of NumPy are numbers, booleans are not.
+
+    Args:
+        argument: its name.
+        value: what was given for it.
+        above: it must be larger.
+        at_least: it must be as large.
+        below: it must be smaller.
+        expected: what it must be, in other words than those of the range.
 
     Raises:
         ValueError: names the argument, the range and the value.
     """
-    valid = (
-        isinstance(value, numbers.Real)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and (above is None or value > above)
-        and (at_least is None or value >= at_least)
-        and (below is None or value < below)
+    number = _as_float(value)
+    if not (math.isfinite(number) and _within(number, above, at_least, below)):
+        limits = _limits(above, at_least, below)
+        raise _refusal(argument, value, expected or f"a finite number {limits}".strip())
+    return number
+
+
+def check_integer(
+    argument: str,
+    value: object,
+    *,
+    above: int | None = None,
+    at_least: int | None = None,
+    below: int | None = None,
+    expected: str | None = None,
+) -> int:
+    """`value` as an int, refused where it is not an integer in its range.
+
+    Integers of NumPy are integers; booleans and `3.0` are not.
+
+    Args:
+        argument: its name.
+        value: what was given for it.
+        above: it must be larger.
+        at_least: it must be as large.
+        below: it must be smaller.
+        expected: what it must be, in other words than those of the range.
+
+    Raises:
+        ValueError: names the argument, the range and the value.
+    """
+    integer = _as_int(value)
+    if integer is None or not _within(integer, above, at_least, below):
+        limits = _limits(above, at_least, below)
+        raise _refusal(argument, value, expected or f"an integer {limits}".strip())
+    return integer
+
+
+def check_integer_or_none(
+    argument: str,
+    value: object,
+    *,
+    above: int | None = None,
+    at_least: int | None = None,
+    below: int | None = None,
+    expected: str | None = None,
+) -> int | None:
+    """`None`, or `value` as an int: `check_integer` where `None` means something too.
+
+    Raises:
+        ValueError: names the argument, the range and the value.
+    """
+    if value is None:
+        return None
+    limits = _limits(above, at_least, below)
+    return check_integer(
+        argument,
+        value,
+        above=above,
+        at_least=at_least,
+        below=below,
+        expected=expected or f"None or an integer {limits}".strip(),
     )
-    if not valid:
-        bounds = ((">", above), (">=", at_least), ("<", below))
-        limits = " and ".join(f"{sign} {b}" for sign, b in bounds if b is not None)
-        raise ValueError(
-            f"`{argument}` must be a finite number {limits}. "
-            f"Received: {argument}={value!r}"
-        )
-    return float(value)
 
 
-def check_layer_name(argument, value) -> None:
+def check_fraction(
+    argument: str, value: object, *, zero: bool = False, one: bool = False
+) -> float:
+    """`value` as a float between 0 and 1.
+
+    Args:
+        argument: its name.
+        value: what was given for it.
+        zero: whether it may be 0.
+        one: whether it may be 1.
+
+    Raises:
+        ValueError: names the argument, the interval and the value.
+    """
+    number = _as_float(value)
+    if not (0 < number < 1 or (zero and number == 0) or (one and number == 1)):
+        interval = f"in {'[' if zero else '('}0, 1{']' if one else ')'}"
+        raise _refusal(argument, value, interval)
+    return number
+
+
+def check_choice(
+    argument: str,
+    value: object,
+    choices: Collection[object],
+    *,
+    expected: str | None = None,
+) -> None:
+    """Refuses a value that is none of `choices`.
+
+    Raises:
+        ValueError: names the argument, the choices and the value.
+    """
+    # What cannot be hashed, an array say, is no choice, and may not compare either.
+    if not isinstance(value, Hashable) or value not in choices:
+        raise _refusal(argument, value, expected or f"one of {list(choices)}")
+
+
+def check_boolean(argument: str, value: object) -> bool:
+    """`value` as a bool, refused where it is something that merely counts as one.
+
+    Raises:
+        ValueError: names the argument and the value.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise _refusal(argument, value, "True or False")
+    return bool(value)
+
+
+def check_layer_name(argument: str, value: object) -> None:
     """Refuses what is neither a layer's path nor `None`.
 
     Raises:
         ValueError: names the argument and the value.
     """
     if value is not None and not (isinstance(value, str) and value):
-        raise ValueError(
-            f"`{argument}` must be the name of a layer, or None for the model's "
-            f"outputs. Received: {argument}={value!r}"
+        raise _refusal(
+            argument, value, "the name of a layer, or None for the model's outputs"
         )
 
 
-def check_choice(argument: str, value, choices) -> None:
-    """Refuses a value that is none of `choices`."""
-    if value not in choices:
+def check_folder(argument: str, value: str | os.PathLike[str]) -> Path:
+    """`value` as the path of a folder that is there or can be made.
+
+    Raises:
+        ValueError: it is a file.
+    """
+    folder = Path(value)
+    if folder.exists() and not folder.is_dir():
         raise ValueError(
-            f"`{argument}` must be one of {list(choices)}. Received: {argument}={value}"
+            f"`{argument}` must be a folder. Received: '{folder}', a file."
         )
+    return folder
+
+
+def _as_float(value: object) -> float:
+    """NaN, which is in no range, for what is no number."""
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:  # an integer beyond all floats
+        return math.inf
+
+
+def _as_int(value: object) -> int | None:
+    if isinstance(value, bool | np.bool_):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def _within(
+    number: float, above: float | None, at_least: float | None, below: float | None
+) -> bool:
+    return (
+        (above is None or number > above)
+        and (at_least is None or number >= at_least)
+        and (below is None or number < below)
+    )
+
+
+def _limits(above: float | None, at_least: float | None, below: float | None) -> str:
+    bounds = ((">", above), (">=", at_least), ("<", below))
+    return " and ".join(
+        f"{sign} {bound}" for sign, bound in bounds if bound is not None
+    )
+
+
+def _refusal(argument: str, value: object, expected: str) -> ValueError:
+    return ValueError(
+        f"`{argument}` must be {expected}. Received: {argument}={value!r}"
+    )
