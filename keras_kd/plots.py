@@ -79,17 +79,16 @@ _MOST_ROWS = 40
 
 
 def plot_runs(
-    accuracy: Mapping[str, Sequence[Sequence[float]]],
-    fidelity: Mapping[str, Sequence[Sequence[float]]],
+    histories: Mapping[str, Sequence[Mapping[str, Sequence[float]]]],
     file: str | Path,
     title: str,
 ) -> None:
     """Curves over epochs: test accuracy, and agreement with the teacher.
 
     Args:
-        accuracy: for each method the histories of its runs, one a seed, from 0 to 1;
-            lines are means, bands standard errors.
-        fidelity: likewise; a method may be missing, or have none.
+        histories: for each method those of its runs, one a seed, with
+            `"val_accuracy"` and, but for teachers, `"val_fidelity"`, from 0 to 1 at
+            each epoch. Lines are means, bands standard errors.
         file: the PNG (or other format that matplotlib knows) to write.
         title: above the figure.
     """
@@ -97,15 +96,16 @@ def plot_runs(
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     figure.suptitle(title)
-    left, right = figure.subplots(1, 2)
-    for axes, of_methods in ((left, accuracy), (right, fidelity)):
-        for method, histories in of_methods.items():
-            if histories:
-                _curve(axes, method, np.asarray(histories, float))
-    left.set(xlabel="epoch", ylabel="test accuracy (%)")
-    right.set(xlabel="epoch", ylabel="agreement with the teacher in use (%)")
-    for axes in (left, right):
+    accuracy, fidelity = figure.subplots(1, 2)
+    for axes, log in ((accuracy, "val_accuracy"), (fidelity, "val_fidelity")):
+        for method, of_method in histories.items():
+            known = [history[log] for history in of_method if log in history]
+            if known:
+                _curve(axes, method, np.asarray(known, float))
         axes.grid(alpha=0.3)
+    accuracy.set(xlabel="epoch", ylabel="test accuracy (%)")
+    fidelity.set(xlabel="epoch", ylabel="agreement with the teacher in use (%)")
+    for axes in (accuracy, fidelity):
         axes.legend(loc="lower right", frameon=False)
     figure.savefig(file, dpi=150)
 
@@ -182,7 +182,8 @@ def plot_complexity(
             label=name,
         )
     if epochs is None:
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        locator: Any = ax.xaxis.get_major_locator()
+        locator.set_params(integer=True)
     ax.set(xlabel="epoch", ylabel="adjusted supervision complexity")
     ax.grid(alpha=0.3)
     ax.legend(frameon=False)
@@ -218,21 +219,21 @@ def plot_eigenvalues(
     Returns:
         The `Axes` of the eigenvalues.
     """
-    eigenvalues, energy = np.asarray(eigenvalues), np.asarray(energy)
-    if eigenvalues.shape != energy.shape:
-        energy = energy.sum(axis=1)
-    order = np.argsort(-eigenvalues, axis=None)
-    eigenvalues, energy = eigenvalues.ravel()[order], energy.ravel()[order]
+    values, energies = np.asarray(eigenvalues), np.asarray(energy)
+    if values.shape != energies.shape:
+        energies = energies.sum(axis=1)
+    order = np.argsort(-values, axis=None)
+    values, energies = values.ravel()[order], energies.ravel()[order]
     ax = _axes(ax)
     index = np.arange(1, len(order) + 1)
     # By rounding the last may be below 0, where a logarithmic axis has no place.
-    shown = np.where(eigenvalues > 0, eigenvalues, np.nan)
+    shown = np.where(values > 0, values, np.nan)
     (left,) = ax.plot(index, shown, color="#000000", label="eigenvalue")
     ax.set(xscale="log", yscale="log", xlabel="index", ylabel="eigenvalue")
     ax.grid(alpha=0.3)
     right = ax.twinx()
-    total = energy.sum()
-    share = np.cumsum(energy) / (total if total > 0 else 1.0)
+    total = energies.sum()
+    share = np.cumsum(energies) / (total if total > 0 else 1.0)
     (other,) = right.plot(
         index, share, color="#666666", linestyle="--", label="targets' energy so far"
     )
@@ -383,13 +384,14 @@ def plot_heat_map(
     if not more_is_better:
         bar.ax.invert_yaxis()
     if len(rows) <= _MOST_ROWS:
-        for place, value in np.ndenumerate(table):
+        for (y, x), value in np.ndenumerate(table):
             if np.isnan(value):
-                ax.text(*place[::-1], "none", ha="center", va="center")
+                ax.text(x, y, "none", ha="center", va="center")
                 continue
             dark = image.cmap(image.norm(value))[0] < 0.5
             ax.text(
-                *place[::-1],
+                x,
+                y,
                 f"{value:.3g}",
                 ha="center",
                 va="center",

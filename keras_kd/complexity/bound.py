@@ -120,7 +120,7 @@ def distillation_bound(
     squared = solution.squared_norm - np.vdot(shrunk, solution.coefficients)
     bound = bound_terms(
         margins(fitted - shrunk, decided),
-        math.sqrt(max(0.0, squared)),
+        math.sqrt(max(0.0, float(squared))),
         trace,
         outputs=k,
         teacher_wrong=wrong,

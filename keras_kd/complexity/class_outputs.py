@@ -18,8 +18,8 @@ def number_of_classes(units: int) -> int:
 def decisions(outputs: NDArray[np.float64]) -> NDArray[np.intp]:
     """The class of each example, `(n,)`, for logits or probabilities less 1/2."""
     if outputs.shape[1] == 1:
-        return (outputs[:, 0] > 0).astype(int)
-    return outputs.argmax(axis=1)
+        return np.asarray(outputs[:, 0] > 0, np.intp)
+    return np.asarray(outputs.argmax(axis=1))
 
 
 def margins_of(
@@ -30,10 +30,8 @@ def margins_of(
     if k == 1:
         return np.where(labels == 1, outputs[:, 0], -outputs[:, 0])
     own = labels[:, None] == np.arange(k)
-    margins: NDArray[np.float64] = outputs[own] - np.where(own, -np.inf, outputs).max(
-        axis=1
-    )
-    return margins
+    others = np.where(own, -np.inf, outputs)
+    return np.asarray(outputs[own] - others.max(axis=1))
 
 
 def probabilities(
@@ -49,22 +47,24 @@ def probabilities(
     scaled = logits / temperature
     if scaled.shape[1] == 1:
         return np.asarray(expit(scaled) - (0.5 if center else 0.0))
-    values = np.asarray(softmax(scaled, axis=1))
-    return values - values.mean(axis=1, keepdims=True) if center else values
+    return _centred(np.asarray(softmax(scaled, axis=1)), center)
 
 
 def scaled_logits(
     logits: NDArray[np.float64], temperature: float, center: bool
 ) -> NDArray[np.float64]:
     """Logits over the temperature; several less their mean, one as it is."""
-    scaled = logits / temperature
-    if scaled.shape[1] == 1 or not center:
-        return scaled
-    return scaled - scaled.mean(axis=1, keepdims=True)
+    return _centred(logits / temperature, center and logits.shape[1] > 1)
+
+
+def _centred(values: NDArray[np.float64], center: bool) -> NDArray[np.float64]:
+    if not center:
+        return values
+    return np.asarray(values - values.mean(axis=1, keepdims=True))
 
 
 def label_targets(labels: NDArray[np.integer[Any]], units: int) -> NDArray[np.float64]:
     """Labels as the centred probabilities `(n, units)` of a teacher without doubt."""
     if units == 1:
-        return labels[:, None] - 0.5
-    return np.eye(units)[labels] - 1 / units
+        return np.asarray(labels[:, None] - 0.5)
+    return np.asarray(np.eye(units)[labels] - 1 / units)

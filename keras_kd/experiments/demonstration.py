@@ -147,16 +147,8 @@ def demo(
             indent=1,
         )
     )
-
-    def histories(log: str) -> dict[str, list[list[float]]]:
-        return {
-            mode: [run.history[log] for run in of_mode if log in run.history]
-            for mode, of_mode in runs.items()
-        }
-
     plot_runs(
-        histories("val_accuracy"),
-        histories("val_fidelity"),
+        {mode: [run.history for run in of_mode] for mode, of_mode in runs.items()},
         folder / "curves.png",
         title=f"{dataset}: {setting.student} student",
     )

@@ -575,7 +575,7 @@ def test_a_model_that_has_diverged_is_named():
 
 
 def test_a_missing_checkpoint_is_found_first(tmp_path, monkeypatch):
-    monkeypatch.setattr(MODULE, "teacher_logits", None)
+    monkeypatch.setattr(MODULE, "logits_of_teachers", None)
     x, y = data()
     teacher = teacher_model()
     teacher.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))

@@ -582,12 +582,12 @@ def test_operator_solves():
 
 
 def test_operator_without_memory_for_its_factors(monkeypatch, float64):
-    from keras_kd.ntk import operator as operator_file
+    from keras_kd.ntk import memory
 
     model, spec = build("dense")
     x = inputs_for(spec, 5)
     expected = kernel(jacobian(model, x)) @ np.ones(5)
-    monkeypatch.setattr(operator_file, "_SHARE", 0.0)
+    monkeypatch.setattr(memory, "_SHARE", 0.0)
     operator = NTKOperator(model, x, batch_size=2)
     assert error(operator @ np.ones(5), expected) < 1e-10
     disturb(model, 1)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from keras_kd import backend
-from keras_kd.arguments import check_choice, check_number
+from keras_kd.arguments import check_choice, check_integer_or_none, check_number
 from keras_kd.complexity.agreement import fidelity
 from keras_kd.complexity.arguments import check_kernel, check_labels
 from keras_kd.complexity.bound import distillation_bound
@@ -159,8 +159,10 @@ def compare_teachers(
     delta = check_number("delta", delta, above=0, below=1)
     if ridge is not None:
         ridge = check_number("ridge", ridge, above=0)
-    _check_positive("features", features)
-    _check_positive("batch_size", batch_size)
+    for argument, value in (("features", features), ("batch_size", batch_size)):
+        check_integer_or_none(
+            argument, value, at_least=1, expected="a positive integer or None"
+        )
     if kernel is not None and features is not None:
         raise ValueError(
             "`features` stand for a kernel that is not computed: leave out one of "
@@ -348,15 +350,6 @@ def _checked_temperatures(
             f"Received: temperatures={temperatures}"
         )
     return checked
-
-
-def _check_positive(argument: str, value: object) -> None:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if value is not None and not (whole and value > 0):
-        raise ValueError(
-            f"`{argument}` must be a positive integer or None. "
-            f"Received: {argument}={value!r}"
-        )
 
 
 def _split(

@@ -238,16 +238,21 @@ class _Cholesky:
 
     def product(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """`A x`."""
-        return blas.dsymm(1.0, self._packed, x, lower=0) + self._missing * x
+        product = blas.dsymm(1.0, self._packed, x, lower=0) + self._missing * x
+        return np.asarray(product)
 
     def half_solve(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
         """`L^-1 y`."""
-        return linalg.solve_triangular(self._packed, y, lower=True, check_finite=False)
+        return np.asarray(
+            linalg.solve_triangular(self._packed, y, lower=True, check_finite=False)
+        )
 
     def other_half(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
         """`L^-T z`."""
-        return linalg.solve_triangular(
-            self._packed, z, trans=1, lower=True, check_finite=False
+        return np.asarray(
+            linalg.solve_triangular(
+                self._packed, z, trans=1, lower=True, check_finite=False
+            )
         )
 
     def smallest(self) -> float:
@@ -264,7 +269,7 @@ class _Cholesky:
 
     def inverse(self) -> NDArray[np.float64]:
         lower, _ = lapack.dpotri(self._packed, lower=1)
-        return np.tril(lower) + np.tril(lower, -1).T
+        return np.asarray(np.tril(lower) + np.tril(lower, -1).T)
 
 
 def matrices_of(kernel: NDArray[Any]) -> list[NDArray[Any]]:

@@ -215,8 +215,8 @@ class ConjugateGradients:
             probe = np.random.default_rng(0).standard_normal((n, 1))
             v = np.zeros((n, outputs))
             v[:, :1] = level * FeatureFactorization(phi, level).coefficients(probe)
-            v = v.reshape(-1)
-            tail = float(v @ self._operator.matvec(v) / (v @ v))
+            flat = v.reshape(-1)
+            tail = float(flat @ self._operator.matvec(flat) / (flat @ flat))
         close = FeatureFactorization(phi, max(level, ridge + tail))
 
         def precondition(residual: NDArray[np.float64]) -> NDArray[np.float64]:

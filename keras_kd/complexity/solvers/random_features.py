@@ -175,11 +175,13 @@ class FeatureFactorization:
         missed = columns - self._times(self.weights(columns))
         (inverse,) = self._gram.inverses()
         hat = [np.einsum("id,id->i", r @ inverse, r) for _, r in self._blocks()]
-        return columns - missed / (1 - np.concatenate(hat))[:, None]
+        return np.asarray(columns - missed / (1 - np.concatenate(hat))[:, None])
 
     def _transposed(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """`Phi^T values`."""
-        total = np.zeros((self._features.shape[1], values.shape[1]))
+        total: NDArray[np.float64] = np.zeros(
+            (self._features.shape[1], values.shape[1])
+        )
         for part, rows in self._blocks():
             total += rows.T @ values[part]
         return total

@@ -11,6 +11,7 @@ from keras_kd.ntk.factors import blas
 
 # Sums over the outputs, keeps a matrix for each, or every pair of outputs.
 Form: TypeAlias = Literal["trace", "per_output", "full"]
+FORMS: tuple[Form, ...] = ("trace", "per_output", "full")
 # An array and the one beside it, on the other side of the kernel.
 _Pair: TypeAlias = Sequence[NDArray[Any]]
 _Inputs: TypeAlias = Sequence[NDArray[Any] | None]
@@ -223,16 +224,14 @@ class Accumulator:
             product = _flat(p, self.dtype) @ _flat(q, self.dtype).T
             if common is not None:
                 product *= common
-            return np.asarray(
-                product.reshape(m, p.shape[1], n, q.shape[1]).sum((1, 3))
-            )
+            return np.asarray(product.reshape(m, p.shape[1], n, q.shape[1]).sum((1, 3)))
 
         if self.form == "full":
             for o in range(self.outputs):
-                for p in range(self.outputs):
+                for other in range(self.outputs):
                     rows = slice(o * self.rows + left.start, None)
-                    columns = slice(p * self.columns + right.start, None)
-                    piece = summed(d[o], e[p])
+                    columns = slice(other * self.columns + right.start, None)
+                    piece = summed(d[o], e[other])
                     view = self._totals[0][rows, columns]
                     view[: piece.shape[0], : piece.shape[1]] += piece
             return

@@ -42,9 +42,7 @@ def add_gram(total: NDArray[Any], rows: NDArray[Any]) -> None:
         total.T[i, j] += rows[i] @ rows[j].T
 
 
-def add_product(
-    total: NDArray[Any], left: NDArray[Any], right: NDArray[Any]
-) -> None:
+def add_product(total: NDArray[Any], left: NDArray[Any], right: NDArray[Any]) -> None:
     """`total += left @ right.T`.
 
     Args:

@@ -24,7 +24,7 @@ class Explicit:
     values: NDArray[Any]
 
     def __len__(self) -> int:
-        return self.values.shape[1]
+        return int(self.values.shape[1])
 
     @property
     def variables(self) -> tuple[int, ...]:
@@ -33,7 +33,7 @@ class Explicit:
     @property
     def stored(self) -> int:
         """Numbers held for one example."""
-        return self.values.shape[0] * self.values.shape[2]
+        return int(self.values.shape[0] * self.values.shape[2])
 
     def preferring(self, implementation: str) -> "Explicit":
         """These: they are formed already."""
@@ -42,7 +42,7 @@ class Explicit:
     def pair_cost(self, form: Form) -> float:
         """Floating-point operations for one pair of examples."""
         q, _, p = self.values.shape
-        return 2.0 * p * (q * q if form == "full" else q)
+        return 2.0 * float(p * (q * q if form == "full" else q))
 
     def example_cost(self, form: Form) -> float:
         """Floating-point operations for one example, before any product."""

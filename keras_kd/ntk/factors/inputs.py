@@ -31,12 +31,12 @@ class Positions:
 
     @property
     def positions(self) -> int:
-        return self.values.shape[1]
+        return int(self.values.shape[1])
 
     @property
     def size(self) -> int:
         """Columns of one group."""
-        return self.values.shape[3]
+        return int(self.values.shape[3])
 
     @property
     def stored(self) -> int:
@@ -94,7 +94,7 @@ class Patches:
 
     @property
     def size(self) -> int:
-        return math.prod(self.geometry.kernel) * self.images.shape[-1]
+        return math.prod(self.geometry.kernel) * int(self.images.shape[-1])
 
     @property
     def stored(self) -> int:
@@ -162,11 +162,11 @@ class OneHot:
 
     @property
     def positions(self) -> int:
-        return self.ids.shape[1]
+        return int(self.ids.shape[1])
 
     @property
     def stored(self) -> int:
-        return self.ids.shape[1]
+        return int(self.ids.shape[1])
 
     def in_dtype(self, dtype: DTypeLike) -> "OneHot":
         return OneHot(self.ids, self.size, np.dtype(dtype))
@@ -181,7 +181,7 @@ class OneHot:
 
     def columns(self, block: Any = None) -> NDArray[Any]:
         block = np.arange(self.size) if block is None else block
-        return (self.ids[:, :, None, None] == block).astype(self.dtype)
+        return np.asarray(self.ids[:, :, None, None] == block, self.dtype)
 
     @classmethod
     def concatenate(cls, parts: Sequence["OneHot"]) -> "OneHot":

@@ -41,9 +41,7 @@ class Layout:
         order = (*range(n), *(n + axis for axis in self.permutation))
         return split.transpose(order).reshape(*lead, -1)
 
-    def from_variable(
-        self, flat: NDArray[Any], groups: int, size: int
-    ) -> NDArray[Any]:
+    def from_variable(self, flat: NDArray[Any], groups: int, size: int) -> NDArray[Any]:
         """A direction, flat in the variable's order, as `(g, i, o)`."""
         shape = [self.axes[axis] for axis in self.permutation]
         split = flat.reshape(shape).transpose(np.argsort(self.permutation))
@@ -149,9 +147,7 @@ class OuterProduct:
             return None, d
         return np.concatenate([a.columns() for a, _ in self.calls], axis=1), d
 
-    def _add_explicit(
-        self, total: Accumulator, other: "OuterProduct | None"
-    ) -> None:
+    def _add_explicit(self, total: Accumulator, other: "OuterProduct | None") -> None:
         q, _, g, _, o = self._sizes
         rows = max(len(self), 0 if other is None else len(other))
         if self.kernel is not None:

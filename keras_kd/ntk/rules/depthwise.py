@@ -3,14 +3,17 @@
 Their kernels are small, a patch for each channel: the gradients are written out.
 """
 
+from typing import Any
+
+import keras
 from keras import ops
 
 from keras_kd.ntk.factors.outer import Layout
 from keras_kd.ntk.rules.geometry import add_bias, channels_last, geometry, windows
-from keras_kd.ntk.rules.site import explicit, outer, summed_to
+from keras_kd.ntk.rules.site import Parts, Site, explicit, outer, summed_to
 
 
-def depthwise(layer, site, inputs):
+def depthwise(layer: keras.layers.Layer, site: Site, inputs: Any) -> Any:
     y = ops.depthwise_conv(
         inputs,
         layer.kernel,
@@ -23,8 +26,8 @@ def depthwise(layer, site, inputs):
     kernel = site.place(layer.kernel)
     bias = site.place(layer.bias) if layer.use_bias else None
 
-    def factors(images, d):
-        parts = []
+    def factors(images: Any, d: Any) -> Parts:
+        parts: Parts = []
         if bias is not None:
             last = channels_last(d, layer, 2)
             shape = (*(1 for _ in last.shape[2:-1]), last.shape[-1])
@@ -38,7 +41,9 @@ def depthwise(layer, site, inputs):
     return y if layer.activation is None else layer.activation(y)
 
 
-def _kernel_gradients(layer, kernel, images, d, padding=None):
+def _kernel_gradients(
+    layer: keras.layers.Layer, kernel: keras.Variable, images: Any, d: Any
+) -> Any:
     """`(q, m, points, channels, multiplier)`."""
     images = channels_last(images, layer)
     d = channels_last(d, layer, 2)
@@ -50,7 +55,7 @@ def _kernel_gradients(layer, kernel, images, d, padding=None):
         sizes,
         layer.strides,
         layer.dilation_rate,
-        layer.padding if padding is None else padding,
+        layer.padding,
     )
     d = ops.reshape(d, (q, m, *points, channels, multiplier))
     axes = tuple(range(2, 2 + len(points)))
@@ -63,7 +68,7 @@ def _kernel_gradients(layer, kernel, images, d, padding=None):
     )
 
 
-def separable(layer, site, inputs):
+def separable(layer: keras.layers.Layer, site: Site, inputs: Any) -> Any:
     x, padding = inputs, layer.padding
     if padding == "causal":
         x = ops.pad(x, layer._compute_causal_padding())
@@ -82,14 +87,14 @@ def separable(layer, site, inputs):
     channels, filters = layer.pointwise_kernel.shape[-2:]
     layout = Layout((1, channels, filters), (0, 1, 2))
 
-    def depthwise_factors(images, d):
+    def depthwise_factors(images: Any, d: Any) -> Parts:
         if first is None:
             return []
         return explicit(
             first, _kernel_gradients(layer, layer.depthwise_kernel, images, d)
         )
 
-    def pointwise_factors(a, d):
+    def pointwise_factors(a: Any, d: Any) -> Parts:
         a = channels_last(a, layer)
         d = channels_last(d, layer, 2)
         m = a.shape[0]
