@@ -8,13 +8,17 @@ import pytest
 
 from keras_kd import complexity
 
-MODULES = [module.name for module in pkgutil.iter_modules(complexity.__path__)]
+PREFIX = "keras_kd.complexity."
+MODULES = [
+    module.name.removeprefix(PREFIX)
+    for module in pkgutil.walk_packages(complexity.__path__, PREFIX)
+]
 FUNCTIONS = [name for name in complexity.__all__ if name.islower()]
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name):
-    module = importlib.import_module(f"keras_kd.complexity.{name}")
+    module = importlib.import_module(PREFIX + name)
     failed, _ = doctest.testmod(module)
     assert failed == 0
 
