@@ -126,7 +126,7 @@ def flatten_layers(
     return list(layer._flatten_layers(include_self=include_self, recursive=recursive))
 
 
-def own_trainable_variables(layer: keras.layers.Layer) -> list[keras.Variable]:
+def own_weights(layer: keras.layers.Layer) -> list[keras.Variable]:
     """The trainable weights that a layer holds itself, without those of inner layers.
 
     `trainable_variables` has both, and shared weights in several places.
@@ -221,7 +221,7 @@ def _try_all() -> None:
     compiled_loss(model)
     compiled_metrics(model)
     for layer in flatten_layers(model):
-        own_trainable_variables(layer)
+        own_weights(layer)
         takes_training(layer)
         is_rematerialized(layer)
     symbolic_inputs(keras.Sequential(name="tried"))

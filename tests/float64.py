@@ -3,7 +3,8 @@
 import contextlib
 
 import keras
-from keras.src.backend.common import dtypes
+
+from keras_kd.keras_internals import float64_rounding
 
 
 @contextlib.contextmanager
@@ -23,7 +24,7 @@ def float64_scope():
             from jax.experimental import enable_x64
 
             double = enable_x64()
-    table = dtypes.BIT64_TO_BIT32_DTYPE
+    table = float64_rounding()
     rounded = table["float64"]
     floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
     with double:

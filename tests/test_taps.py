@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_kd.forward.taps import find_layer, output_shapes, tapping
+from keras_kd.forward import find_layer, output_shapes, tapping
 
 
 def backbone():

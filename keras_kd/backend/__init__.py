@@ -13,7 +13,6 @@ if keras.backend.backend() not in ("tensorflow", "jax", "torch"):
 _backend = importlib.import_module(f"keras_kd.backend.{keras.backend.backend()}")
 
 SLOW_MAX_POOLING_GRADIENT = _backend.SLOW_MAX_POOLING_GRADIENT
-DistillationTrainer = _backend.DistillationTrainer
 WeightAverage = _backend.WeightAverage
 compile_capture = _backend.compile_capture
 compile_forward = _backend.compile_forward
@@ -26,12 +25,15 @@ put = _backend.put
 random_state = _backend.random_state
 replica_count = _backend.replica_count
 set_random_state = _backend.set_random_state
+split_teacher_state = _backend.split_teacher_state
+supervised_test_function = _backend.supervised_test_function
+supervised_train_function = _backend.supervised_train_function
+without_gradients = _backend.without_gradients
 to_numpy = _backend.to_numpy
 trace_scope = _backend.trace_scope
 
 __all__ = [
     "SLOW_MAX_POOLING_GRADIENT",
-    "DistillationTrainer",
     "WeightAverage",
     "compile_capture",
     "compile_forward",
@@ -44,6 +46,10 @@ __all__ = [
     "random_state",
     "replica_count",
     "set_random_state",
+    "split_teacher_state",
+    "supervised_test_function",
+    "supervised_train_function",
     "to_numpy",
     "trace_scope",
+    "without_gradients",
 ]

@@ -6,6 +6,8 @@ with the batch, not donated, and read afresh for every step. So a swap is an ord
 assignment to the teacher's variables, with no state to synchronise.
 """
 
+import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -36,14 +38,16 @@ def replica_count() -> int:
     return 1
 
 
-def full_precision():
+def full_precision() -> AbstractContextManager[Any]:
     """A context in which float32 products are float32, also on GPU and TPU."""
-    return jax.default_matmul_precision("highest")
+    context: AbstractContextManager[Any] = jax.default_matmul_precision("highest")
+    return context
 
 
-def trace_scope():
+def trace_scope() -> object:
     """Equal in two places if the same trace runs: not inside a loop or a vmap."""
-    return _trace_state(convention="flax")
+    state: object = _trace_state(convention="flax")
+    return state
 
 
 # Its place since JAX 0.7, and before.
@@ -53,27 +57,32 @@ else:
     _trace_state = jax.core.get_opaque_trace_state
 
 
-def local_devices() -> list:
+def local_devices() -> list[Any]:
     """Devices that passes over different examples can run on at the same time."""
-    return jax.local_devices()
+    return list(jax.local_devices())
 
 
-def put(values, device):
+def put(values: Any, device: Any) -> Any:
     """A structure of tensors, on a device."""
     return jax.device_put(values, device)
 
 
-def to_numpy(tensor) -> np.ndarray:
+def to_numpy(tensor: Any) -> np.ndarray:
     """Without a copy, where the device's memory is the host's."""
     return np.asarray(tensor)
 
 
-def compile_forward(forward):
+def compile_forward(
+    forward: Callable[[Any, Any, Any], Any],
+) -> Callable[[Any, Any, Any], Any]:
     """Compiles `forward(trainable_values, non_trainable_values, inputs)`."""
-    return jax.jit(forward)
+    compiled: Callable[[Any, Any, Any], Any] = jax.jit(forward)
+    return compiled
 
 
-def compile_gradients(forward):
+def compile_gradients(
+    forward: Callable[[Any, Any, Any], Any],
+) -> Callable[[Any, Any, Any, Any], tuple[Any, list[Any]]]:
     """Compiles the gradient of `sum(cotangents * outputs)` in the trainable values.
 
     Args:
@@ -85,17 +94,21 @@ def compile_gradients(forward):
         `(outputs, gradients)`.
     """
 
-    @jax.jit
-    def gradients(trainable, non_trainable, inputs, cotangents):
+    def gradients(
+        trainable: Any, non_trainable: Any, inputs: Any, cotangents: Any
+    ) -> tuple[Any, list[Any]]:
         outputs, pullback = jax.vjp(
             lambda t: forward(t, non_trainable, inputs), trainable
         )
         return outputs, pullback(cotangents.astype(outputs.dtype))[0]
 
-    return gradients
+    compiled: Callable[..., tuple[Any, list[Any]]] = jax.jit(gradients)
+    return compiled
 
 
-def compile_capture(record, factors):
+def compile_capture(
+    record: Callable[..., tuple[Any, Any]], factors: Callable[..., list[Any]]
+) -> Callable[[Any, Any, Any, Any], tuple[Any, list[Any]]]:
     """Compiles one forward pass and, for each cotangent, one backward pass to the taps.
 
     Args:
@@ -111,11 +124,12 @@ def compile_capture(record, factors):
         `(q, m, k)`, to `(outputs, list of tensors)`.
     """
 
-    @jax.jit
-    def capture(trainable, non_trainable, inputs, cotangents):
-        shapes = {}
+    def capture(
+        trainable: Any, non_trainable: Any, inputs: Any, cotangents: Any
+    ) -> tuple[Any, list[Any]]:
+        shapes: dict[str, Any] = {}
 
-        def note(key, tensor):
+        def note(key: str, tensor: Any) -> Any:
             shapes[key] = (tensor.shape, tensor.dtype)
             return tensor
 
@@ -124,8 +138,8 @@ def compile_capture(record, factors):
         # takes the additions out again.
         shifts = {key: jnp.zeros(*shape) for key, shape in shapes.items()}
 
-        def shifted(shifts):
-            def tap(key, tensor):
+        def shifted(shifts: dict[str, Any]) -> tuple[Any, Any]:
+            def tap(key: str, tensor: Any) -> Any:
                 return tensor + shifts[key]
 
             return record(trainable, non_trainable, inputs, tap)
@@ -141,10 +155,16 @@ def compile_capture(record, factors):
         )
         return outputs, tensors
 
-    return capture
+    compiled: Callable[..., tuple[Any, list[Any]]] = jax.jit(capture)
+    return compiled
 
 
-def per_example_gradients(function, values, inputs, cotangents):
+def per_example_gradients(
+    function: Callable[[Any, Any], Sequence[Any]],
+    values: Sequence[Any],
+    inputs: Sequence[Any],
+    cotangents: Sequence[Any],
+) -> list[Any]:
     """Each example's own gradients, one vector-Jacobian product an output.
 
     Args:
@@ -158,13 +178,14 @@ def per_example_gradients(function, values, inputs, cotangents):
         List of tensors `(q, m, *shape)`, like the values.
     """
 
-    def one(example, cotangent):
+    def one(example: Sequence[Any], cotangent: Sequence[Any]) -> Any:
         _, pullback = jax.vjp(
             lambda v: function(v, [leaf[None] for leaf in example]), values
         )
         return jax.vmap(lambda c: pullback([leaf[None] for leaf in c])[0])(cotangent)
 
-    return jax.vmap(one, in_axes=(0, 1), out_axes=1)(inputs, cotangents)
+    found: list[Any] = jax.vmap(one, in_axes=(0, 1), out_axes=1)(inputs, cotangents)
+    return found
 
 
 class _WithTeacher:
@@ -182,69 +203,69 @@ class _WithTeacher:
         return self._teacher_values(), batch
 
 
-class DistillationTrainer(keras.Model):
-    """`train_step` and `test_step` that ask the teacher before Keras's own step."""
+def split_teacher_state(data: Any) -> tuple[Any, Any]:
+    """`(state, batch)`, as `supervised_train_function` joined them."""
+    state, batch = data
+    return state, batch
 
-    train_function: Any
-    test_function: Any
 
-    def train_step(self, state, data):
-        teacher_values, batch = data
-        supervision, batch = self.supervise(batch, teacher_values)
-        with self.distillation_step(supervision, training=True):
-            return super().train_step(state, batch)
+def without_gradients() -> contextlib.AbstractContextManager[Any]:
+    """A context for what is not differentiated: on JAX that is said otherwise."""
+    return contextlib.nullcontext()
 
-    def test_step(self, state, data):
-        teacher_values, batch = data
-        supervision, batch = self.supervise(batch, teacher_values)
-        with self.distillation_step(supervision, training=False):
-            return super().test_step(state, batch)
 
-    def make_train_function(self, force=False):
-        if self.train_function is not None and not force:
-            return
-        super().make_train_function(force=force)
-        step = self.train_function
+def supervised_train_function(
+    model: keras.Model,
+    step: Callable[[Any, Any], Any],
+    teacher_state: Callable[[], Any],
+    look_at: Callable[[Any], None],
+) -> Callable[[Any, Any], Any]:
+    """The compiled step of training, each batch joined by the teacher's state.
 
-        def train_function(state, iterator):
-            try:
-                batches = _WithTeacher(iterator, self.teacher_values)
-                logs, state = step(state, batches)
-                self.check_first_execution(logs)
-                return logs, state
-            except StopIteration:
-                raise
-            except BaseException:
-                self._restore(state)
-                raise
+    Args:
+        model: the one that trains.
+        step: as Keras compiled it.
+        teacher_state: gives what is passed beside each batch.
+        look_at: is called with the logs of each execution.
+    """
 
-        self.train_function = train_function
+    def train_function(state: Any, iterator: Any) -> Any:
+        try:
+            logs, state = step(state, _WithTeacher(iterator, teacher_state))
+            look_at(logs)
+            return logs, state
+        except StopIteration:
+            raise
+        except BaseException:
+            _restore(model, state)
+            raise
 
-    def make_test_function(self, force=False):
-        if self.test_function is not None and not force:
-            return
-        super().make_test_function(force=force)
-        step = self.test_function
-        self.test_function = lambda state, iterator: step(
-            state, _WithTeacher(iterator, self.teacher_values)
-        )
+    return train_function
 
-    def _restore(self, state):
-        """Puts back the values that `fit` took out of the variables.
 
-        A step that fails while it is traced has not consumed them yet; without this
-        the student would be left without weights.
-        """
-        variables = (
-            self.trainable_variables,
-            self.non_trainable_variables,
-            self.optimizer.variables,
-            self.metrics_variables,
-        )
-        for group, values in zip(variables, state, strict=True):
-            for variable, value in zip(group, values, strict=False):
-                if not value.is_deleted():
-                    variable.assign(value)
+def supervised_test_function(
+    step: Callable[[Any, Any], Any], teacher_state: Callable[[], Any]
+) -> Callable[[Any, Any], Any]:
+    """The compiled step of evaluation, each batch joined by the teacher's state."""
+    return lambda state, iterator: step(state, _WithTeacher(iterator, teacher_state))
+
+
+def _restore(model: keras.Model, state: Any) -> None:
+    """Puts back the values that `fit` took out of the variables.
+
+    A step that fails while it is traced has not consumed them yet; without this the
+    student would be left without weights.
+    """
+    variables = (
+        model.trainable_variables,
+        model.non_trainable_variables,
+        model.optimizer.variables,
+        model.metrics_variables,
+    )
+    for group, values in zip(variables, state, strict=True):
+        for variable, value in zip(group, values, strict=False):
+            if not value.is_deleted():
+                variable.assign(value)
 
 
 class WeightAverage:
@@ -256,7 +277,9 @@ class WeightAverage:
         values: the averages to begin with, NumPy arrays, copied.
     """
 
-    def __init__(self, variables, values):
+    def __init__(
+        self, variables: Sequence[keras.Variable], values: Sequence[np.ndarray]
+    ):
         self._variables = variables
         self._averages = [jnp.array(value) for value in values]
 
@@ -270,6 +293,8 @@ class WeightAverage:
         return [np.array(average) for average in self._averages]
 
 
-@jax.jit
-def _interpolate(starts, ends, weight):
+def _interpolated(starts: list[Any], ends: list[Any], weight: Any) -> list[Any]:
     return [a + (b.astype(a.dtype) - a) * weight for a, b in zip(starts, ends)]  # noqa: B905
+
+
+_interpolate = jax.jit(_interpolated)

@@ -1,6 +1,7 @@
 """TensorFlow: the teacher's variables are captured by the compiled step."""
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -26,11 +27,12 @@ def set_random_state(state: np.ndarray) -> None:
 
 def replica_count() -> int:
     """The number of replicas whose losses and gradients are summed."""
-    return tf.distribute.get_strategy().num_replicas_in_sync
+    count: int = tf.distribute.get_strategy().num_replicas_in_sync
+    return count
 
 
 @contextlib.contextmanager
-def full_precision():
+def full_precision() -> Iterator[None]:
     """A context in which float32 products are float32, also on a GPU."""
     before = tf.config.experimental.tensor_float_32_execution_enabled()
     tf.config.experimental.enable_tensor_float_32_execution(False)
@@ -40,35 +42,36 @@ def full_precision():
         tf.config.experimental.enable_tensor_float_32_execution(before)
 
 
-def trace_scope():
+def trace_scope() -> object:
     """Equal in two places if the same graph is built: not inside a loop or a map."""
     return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
 
 
-def local_devices() -> list:
+def local_devices() -> list[Any]:
     """Where passes run: TensorFlow starts them one after another."""
     return [None]
 
 
-def put(values, device):
+def put(values: Any, device: Any) -> Any:
     """A structure of tensors, on a device: where it is."""
     return values
 
 
-def to_numpy(tensor) -> np.ndarray:
+def to_numpy(tensor: Any) -> np.ndarray:
     """Without a copy, where the device's memory is the host's."""
-    return tensor.numpy()
+    array: np.ndarray = tensor.numpy()
+    return array
 
 
-def _traced_once_a_shape(function):
+def _traced_once_a_shape(function: Callable[..., Any]) -> Callable[..., Any]:
     """`tf.function` for calls that differ in shapes alone, as they are meant to.
 
     Of many traces of one function TensorFlow would warn.
     """
     compiled = tf.function(function, autograph=False)
-    traces: dict = {}
+    traces: dict[str, Any] = {}
 
-    def call(*args):
+    def call(*args: Any) -> Any:
         args = tf.nest.map_structure(tf.convert_to_tensor, args)
         shapes = tf.nest.map_structure(lambda x: (*x.shape, x.dtype.name), args)
         key = repr(shapes)
@@ -79,7 +82,9 @@ def _traced_once_a_shape(function):
     return call
 
 
-def compile_forward(forward):
+def compile_forward(
+    forward: Callable[[Any, Any, Any], Any],
+) -> Callable[[Any, Any, Any], Any]:
     """Compiles `forward(trainable_values, non_trainable_values, inputs)`.
 
     The values are not passed on: variables are read where they lie.
@@ -88,7 +93,9 @@ def compile_forward(forward):
     return lambda trainable, non_trainable, inputs: function(inputs)
 
 
-def compile_gradients(forward):
+def compile_gradients(
+    forward: Callable[[Any, Any, Any], Any],
+) -> Callable[[Any, Any, Any, Any], tuple[Any, list[Any]]]:
     """Compiles the gradient of `sum(cotangents * outputs)` in the trainable values.
 
     Args:
@@ -103,7 +110,7 @@ def compile_gradients(forward):
     variables: list[tf.Variable] = []
 
     @_traced_once_a_shape
-    def gradients(inputs, cotangents):
+    def gradients(inputs: Any, cotangents: Any) -> tuple[Any, list[Any]]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             outputs = forward(None, None, inputs)
@@ -116,14 +123,19 @@ def compile_gradients(forward):
         # Those of embeddings come as slices.
         return outputs, [tf.convert_to_tensor(gradient) for gradient in found]
 
-    def compute(trainable, non_trainable, inputs, cotangents):
+    def compute(
+        trainable: Any, non_trainable: Any, inputs: Any, cotangents: Any
+    ) -> tuple[Any, list[Any]]:
         variables[:] = trainable
-        return gradients(inputs, tf.convert_to_tensor(cotangents))
+        outputs, found = gradients(inputs, tf.convert_to_tensor(cotangents))
+        return outputs, found
 
     return compute
 
 
-def compile_capture(record, factors):
+def compile_capture(
+    record: Callable[..., tuple[Any, Any]], factors: Callable[..., list[Any]]
+) -> Callable[[Any, Any, Any, Any], tuple[Any, list[Any]]]:
     """Compiles one forward pass and, for each cotangent, one backward pass to the taps.
 
     Args:
@@ -140,11 +152,11 @@ def compile_capture(record, factors):
     """
 
     @_traced_once_a_shape
-    def captured(inputs, cotangents):
-        taps = {}
+    def captured(inputs: Any, cotangents: Any) -> tuple[Any, list[Any]]:
+        taps: dict[str, Any] = {}
         tape = tf.GradientTape(persistent=True, watch_accessed_variables=False)
 
-        def tap(key, tensor):
+        def tap(key: str, tensor: Any) -> Any:
             # A copy: another tap may lie downstream of the original alone.
             tensor = tf.identity(tensor)
             tape.watch(tensor)
@@ -161,13 +173,21 @@ def compile_capture(record, factors):
         tapped = {key: tf.stack([row[i] for row in rows]) for i, key in enumerate(taps)}
         return outputs, factors(None, None, inputs, recorded, cotangents, tapped)
 
-    def capture(trainable, non_trainable, inputs, cotangents):
-        return captured(inputs, tf.convert_to_tensor(cotangents))
+    def capture(
+        trainable: Any, non_trainable: Any, inputs: Any, cotangents: Any
+    ) -> tuple[Any, list[Any]]:
+        outputs, tensors = captured(inputs, tf.convert_to_tensor(cotangents))
+        return outputs, tensors
 
     return capture
 
 
-def per_example_gradients(function, values, inputs, cotangents):
+def per_example_gradients(
+    function: Callable[[Any, Any], Sequence[Any]],
+    values: Sequence[Any],
+    inputs: Sequence[Any],
+    cotangents: Sequence[Any],
+) -> list[Any]:
     """Each example's own gradients, one vector-Jacobian product an output.
 
     A loop over the examples: vectorised maps fail on the gradients of grouped
@@ -186,7 +206,7 @@ def per_example_gradients(function, values, inputs, cotangents):
     values = [tf.convert_to_tensor(value) for value in values]
     q = cotangents[0].shape[0]
 
-    def one(example):
+    def one(example: tuple[Any, Any]) -> list[Any]:
         leaves, cotangent = example
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tape.watch(values)
@@ -216,37 +236,44 @@ def per_example_gradients(function, values, inputs, cotangents):
     return [tf.experimental.numpy.moveaxis(gradient, 0, 1) for gradient in found]
 
 
-class DistillationTrainer(keras.Model):
-    """`train_step` and `test_step` that ask the teacher before Keras's own step.
+def split_teacher_state(data: Any) -> tuple[None, Any]:
+    """`(state, batch)`: the teacher's variables are read where they lie."""
+    return None, data
 
-    The teacher runs before the gradient tape opens; its variables are read where they
-    lie, so assigning them is a swap, without retracing.
+
+def without_gradients() -> contextlib.AbstractContextManager[Any]:
+    """A context for what is not differentiated: the tape opens after it."""
+    return contextlib.nullcontext()
+
+
+def supervised_train_function(
+    model: keras.Model,
+    step: Callable[[Any], Any],
+    teacher_state: Callable[[], Any],
+    look_at: Callable[[Any], None],
+) -> Callable[[Any], Any]:
+    """The compiled step of training, whose logs are looked at.
+
+    Args:
+        model: the one that trains.
+        step: as Keras compiled it.
+        teacher_state: gives what is passed beside each batch: here nothing.
+        look_at: is called with the logs of each execution.
     """
 
-    train_function: Any
+    def train_function(iterator: Any) -> Any:
+        logs = step(iterator)
+        look_at(logs)
+        return logs
 
-    def train_step(self, data):
-        supervision, batch = self.supervise(data)
-        with self.distillation_step(supervision, training=True):
-            return super().train_step(batch)
+    return train_function
 
-    def test_step(self, data):
-        supervision, batch = self.supervise(data)
-        with self.distillation_step(supervision, training=False):
-            return super().test_step(batch)
 
-    def make_train_function(self, force=False):
-        if self.train_function is not None and not force:
-            return
-        super().make_train_function(force=force)
-        step = self.train_function
-
-        def train_function(iterator):
-            logs = step(iterator)
-            self.check_first_execution(logs)
-            return logs
-
-        self.train_function = train_function
+def supervised_test_function(
+    step: Callable[[Any], Any], teacher_state: Callable[[], Any]
+) -> Callable[[Any], Any]:
+    """The compiled step of evaluation, as it is."""
+    return step
 
 
 class WeightAverage:
@@ -257,19 +284,20 @@ class WeightAverage:
         values: the averages to begin with, NumPy arrays, copied.
     """
 
-    def __init__(self, variables, values):
+    def __init__(
+        self, variables: Sequence[keras.Variable], values: Sequence[np.ndarray]
+    ):
         averages = [tf.Variable(value, trainable=False) for value in values]
 
         # Variables that a function captures cost a third of those it is passed.
-        @tf.function
-        def update(weight):
+        def update(weight: Any) -> None:
             for average, variable in zip(averages, variables, strict=True):
                 value = tf.cast(variable.value, average.dtype)
                 step = tf.cast(weight, average.dtype) * (value - average)
                 average.assign_add(step)
 
         self._averages = averages
-        self._update = update
+        self._update = tf.function(update)
 
     def update(self, decay: float) -> None:
         """`average = decay * average + (1 - decay) * value`, for every variable."""

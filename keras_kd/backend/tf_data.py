@@ -1,21 +1,35 @@
 """`tf.data`, which feeds TensorFlow and may feed the others too."""
 
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 
-def join(dataset, teacher, training):
-    """Batches joined by what a cached teacher says of them, one batch ahead.
+def join(
+    dataset: Any,
+    numbers: Callable[[], Iterator[int]],
+    look_up: Callable[[list[np.ndarray], np.ndarray | None, int], Sequence[np.ndarray]],
+    shapes: Sequence[tuple[int, ...]],
+    joined: Callable[[Any, list[Any]], Any],
+    with_labels: bool,
+) -> Any:
+    """Batches joined by what is found for them, one batch ahead.
 
     Args:
         dataset: of batches `x`, `(x,)`, `(x, y)` or `(x, y, sample_weight)`.
-        teacher: `keras_kd.teachers.cache.CachedTeacher`.
-        training: as in its `checkpoints`.
+        numbers: begins, with each pass over the data, the numbers that go with its
+            batches.
+        look_up: `look_up(inputs, labels, number)` gives the arrays found for a batch:
+            for its flattened inputs, its labels (or `None`) and its number.
+        shapes: of each of these arrays, without the axis of examples.
+        joined: `joined(x, found)`, the inputs of the batch with the tensors found.
+        with_labels: whether `look_up` wants labels where they are one tensor.
 
     Returns:
-        A `tf.data.Dataset` of batches whose inputs are what `teacher.joined` makes
-        of them.
+        A `tf.data.Dataset` of batches whose inputs are what `joined` makes of them.
 
     Raises:
         ValueError: the dataset was distributed already.
@@ -25,32 +39,27 @@ def join(dataset, teacher, training):
             "A cached teacher needs a `tf.data.Dataset` that is not distributed yet: "
             f"`fit` does that. Received: {type(dataset).__name__}"
         )
-
     # The function is called when an iterator begins, which then knows of its epoch.
-    checkpoints = tf.data.Dataset.from_generator(
-        lambda: teacher.checkpoints(training),
-        output_signature=tf.TensorSpec((), tf.int64),
+    numbered = tf.data.Dataset.from_generator(
+        numbers, output_signature=tf.TensorSpec((), tf.int64)
     )
-    spec = teacher.teacher.spec
-    paths = list(teacher.layers)
-    shapes = [*spec.logits, *(spec.taps[path] for path in paths)]
 
-    def joined(checkpoint, *batch):
+    def with_found(number: Any, *batch: Any) -> Any:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(
             batch if len(batch) > 1 else batch[0]
         )
         leaves = tf.nest.flatten(x)
-        labels = [y] if tf.is_tensor(y) and teacher.teacher.has_labels else []
+        labels = [y] if tf.is_tensor(y) and with_labels else []
 
-        def look_up(index, *arrays):
-            inputs = arrays[: len(leaves)]
+        def found_for(number: Any, *arrays: Any) -> list[np.ndarray]:
+            inputs = list(arrays[: len(leaves)])
             given = arrays[len(leaves)] if labels else None
-            logits, taps = teacher.join(list(inputs), given, int(index))
-            return [np.float32(a) for a in (*logits, *(taps[p] for p in paths))]
+            arrays_found = look_up(inputs, given, int(number))
+            return [np.asarray(array, np.float32) for array in arrays_found]
 
         found = tf.numpy_function(
-            look_up,
-            [checkpoint, *leaves, *labels],
+            found_for,
+            [number, *leaves, *labels],
             [tf.float32] * len(shapes),
             # Or batches would be looked up side by side, in no order: the first ones'
             # labels are compared as they come.
@@ -58,12 +67,9 @@ def join(dataset, teacher, training):
         )
         for tensor, shape in zip(found, shapes, strict=True):
             tensor.set_shape((leaves[0].shape[0], *shape))
-        logits = tuple(found[: len(spec.logits)])
-        taps = dict(zip(paths, found[len(spec.logits) :], strict=True))
         return keras.utils.pack_x_y_sample_weight(
-            teacher.joined(x, logits, taps), y, sample_weight
+            joined(x, list(found)), y, sample_weight
         )
 
-    return (
-        tf.data.Dataset.zip(checkpoints, dataset).map(joined).prefetch(tf.data.AUTOTUNE)
-    )
+    batches = tf.data.Dataset.zip(numbered, dataset).map(with_found)
+    return batches.prefetch(tf.data.AUTOTUNE)

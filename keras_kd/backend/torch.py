@@ -1,12 +1,24 @@
 """PyTorch: the teacher runs eagerly, without recording gradients."""
 
 import contextlib
+import re
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+try:
+    # There is no public way to ask whether a vmap is running.
+    from torch._C._functorch import maybe_current_level as _vmap_level
+except ImportError as error:
+    raise ImportError(
+        "keras_kd works with PyTorch 2.4 to 2.13. Received: PyTorch "
+        f"{torch.__version__}, which lacks something that it builds on: {error}"
+    ) from error
 
 SLOW_MAX_POOLING_GRADIENT = False
 
@@ -23,7 +35,8 @@ def random_state() -> np.ndarray:
     states = [torch.get_rng_state()]
     if torch.cuda.is_available():
         states.append(torch.cuda.get_rng_state().cpu())
-    return torch.cat(states).numpy()
+    state: np.ndarray = torch.cat(states).numpy()
+    return state
 
 
 def set_random_state(state: np.ndarray) -> None:
@@ -40,7 +53,7 @@ def replica_count() -> int:
 
 
 @contextlib.contextmanager
-def full_precision():
+def full_precision() -> Iterator[None]:
     """A context in which float32 products are float32, also on a GPU."""
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     torch.set_float32_matmul_precision("highest")
@@ -52,36 +65,43 @@ def full_precision():
         torch.backends.cudnn.allow_tf32 = before[1]
 
 
-def trace_scope():
+def trace_scope() -> object:
     """Equal in two places if the same trace runs: not inside a vmap."""
-    return torch._C._functorch.maybe_current_level()
+    level: object = _vmap_level()
+    return level
 
 
-def local_devices() -> list:
+def local_devices() -> list[Any]:
     """Where passes run: PyTorch starts them one after another."""
     return [None]
 
 
-def put(values, device):
+def put(values: Any, device: Any) -> Any:
     """A structure of tensors, on a device: where it is."""
     return values
 
 
-def to_numpy(tensor) -> np.ndarray:
+def to_numpy(tensor: Any) -> np.ndarray:
     """Without a copy, where the device's memory is the host's."""
-    return tensor.detach().cpu().numpy()
+    array: np.ndarray = tensor.detach().cpu().numpy()
+    return array
 
 
-def compile_forward(forward):
+def compile_forward(
+    forward: Callable[[Any, Any, Any], Any],
+) -> Callable[[Any, Any, Any], Any]:
     """`forward(trainable_values, non_trainable_values, inputs)`, run eagerly."""
-    return torch.no_grad()(forward)
+    compiled: Callable[[Any, Any, Any], Any] = torch.no_grad()(forward)
+    return compiled
 
 
-def _detached(values):
+def _detached(values: Sequence[Any]) -> list[Any]:
     return [value.detach() for value in values]
 
 
-def compile_gradients(forward):
+def compile_gradients(
+    forward: Callable[[Any, Any, Any], Any],
+) -> Callable[[Any, Any, Any, Any], tuple[Any, list[Any]]]:
     """The gradient of `sum(cotangents * outputs)` in the trainable values.
 
     Args:
@@ -93,17 +113,24 @@ def compile_gradients(forward):
         `(outputs, gradients)`.
     """
 
-    @torch.enable_grad()
-    def gradients(trainable, non_trainable, inputs, cotangents):
+    def gradients(
+        trainable: Any, non_trainable: Any, inputs: Any, cotangents: Any
+    ) -> tuple[Any, list[Any]]:
         trainable = [value.requires_grad_() for value in _detached(trainable)]
-        outputs = forward(trainable, _detached(non_trainable), inputs)
+        with torch.enable_grad():
+            outputs = forward(trainable, _detached(non_trainable), inputs)
         cotangents = torch.as_tensor(cotangents).to(outputs)
         return outputs.detach(), _gradients([outputs], trainable, [cotangents], False)
 
     return gradients
 
 
-def _gradients(outputs, values, cotangents, retain):
+def _gradients(
+    outputs: Sequence[Any],
+    values: Sequence[Any],
+    cotangents: Sequence[Any],
+    retain: bool,
+) -> list[Any]:
     if not any(output.requires_grad for output in outputs):
         return [torch.zeros_like(value) for value in values]
     pairs = [
@@ -122,7 +149,9 @@ def _gradients(outputs, values, cotangents, retain):
     ]
 
 
-def compile_capture(record, factors):
+def compile_capture(
+    record: Callable[..., tuple[Any, Any]], factors: Callable[..., list[Any]]
+) -> Callable[[Any, Any, Any, Any], tuple[Any, list[Any]]]:
     """One forward pass and, for each cotangent, one backward pass to the taps.
 
     Args:
@@ -138,11 +167,13 @@ def compile_capture(record, factors):
         `(q, m, k)`, to `(outputs, list of tensors)`.
     """
 
-    def capture(trainable, non_trainable, inputs, cotangents):
+    def capture(
+        trainable: Any, non_trainable: Any, inputs: Any, cotangents: Any
+    ) -> tuple[Any, list[Any]]:
         trainable, non_trainable = _detached(trainable), _detached(non_trainable)
-        taps = {}
+        taps: dict[str, Any] = {}
 
-        def tap(key, tensor):
+        def tap(key: str, tensor: Any) -> Any:
             # A copy: another tap may lie downstream of the original alone.
             if tensor.requires_grad:
                 tensor = tensor.view_as(tensor)
@@ -171,7 +202,12 @@ def compile_capture(record, factors):
     return capture
 
 
-def per_example_gradients(function, values, inputs, cotangents):
+def per_example_gradients(
+    function: Callable[[Any, Any], Sequence[Any]],
+    values: Sequence[Any],
+    inputs: Sequence[Any],
+    cotangents: Sequence[Any],
+) -> list[Any]:
     """Each example's own gradients, one vector-Jacobian product an output.
 
     Args:
@@ -187,14 +223,40 @@ def per_example_gradients(function, values, inputs, cotangents):
     values, inputs = _detached(values), _detached(inputs)
     try:
         return _vectorized_gradients(function, values, inputs, cotangents)
-    except (RuntimeError, ValueError, TypeError, NotImplementedError):
-        # Not every operation has a batched form, nor may a layer look at values.
-        return _looped_gradients(function, values, inputs, cotangents)
+    except RuntimeError as error:
+        # All that vmap raises of itself. What a layer raises otherwise is its own.
+        reason = str(error)
+    # One by one, a layer that is wrong fails with its own words, which go on their way.
+    gradients = _looped_gradients(function, values, inputs, cotangents)
+    if not _LIMITS_OF_VMAP.search(reason):
+        warnings.warn(
+            "PyTorch did not vectorise the gradients of a layer, and they were taken "
+            f"example by example, exact but slower. Its reason: {reason}",
+            stacklevel=2,
+        )
+    return gradients
 
 
-def _vectorized_gradients(function, values, inputs, cotangents):
-    def one(example, cotangent):
-        def run(*values):
+# As PyTorch words it that an operation has no batched form, that a layer looks at
+# values (`if`, `item`, `numpy`, shapes that depend on them), changes tensors in place,
+# draws random numbers, or takes gradients itself.
+_LIMITS_OF_VMAP = re.compile(
+    r"vmap|functorch|torch\.func\.|Batching rule not implemented"
+    r"|During a grad \(vjp, jvp, grad, etc\) transform"
+    r"|Cannot access (data pointer|storage) of Tensor"
+    r"|doesn't match the broadcast shape"
+    r"|stack expects each tensor to be equal size"
+)
+
+
+def _vectorized_gradients(
+    function: Callable[[Any, Any], Sequence[Any]],
+    values: Sequence[Any],
+    inputs: Sequence[Any],
+    cotangents: Sequence[Any],
+) -> list[Any]:
+    def one(example: Sequence[Any], cotangent: Sequence[Any]) -> Any:
+        def run(*values: Any) -> tuple[Any, ...]:
             return tuple(function(list(values), [leaf[None] for leaf in example]))
 
         _, pullback = torch.func.vjp(run, *values)
@@ -209,7 +271,12 @@ def _vectorized_gradients(function, values, inputs, cotangents):
         return list(torch.func.vmap(one, in_dims, 1)(inputs, cotangents))
 
 
-def _looped_gradients(function, values, inputs, cotangents):
+def _looped_gradients(
+    function: Callable[[Any, Any], Sequence[Any]],
+    values: Sequence[Any],
+    inputs: Sequence[Any],
+    cotangents: Sequence[Any],
+) -> list[Any]:
     values = [value.requires_grad_() for value in values]
     examples = []
     q, m = cotangents[0].shape[:2]
@@ -226,36 +293,48 @@ def _looped_gradients(function, values, inputs, cotangents):
     return [torch.stack(same, dim=1) for same in zip(*examples, strict=True)]
 
 
-class DistillationTrainer(keras.Model):
-    """`train_step` and `test_step` that ask the teacher before Keras's own step."""
+def split_teacher_state(data: Any) -> tuple[None, Any]:
+    """`(state, batch)`: the teacher's variables are read where they lie."""
+    return None, data
 
-    train_function: Any
 
-    def train_step(self, data):
-        # `no_grad` and not `inference_mode`, whose tensors the student's backward
-        # pass could not keep.
-        with torch.no_grad():
-            supervision, batch = self.supervise(data)
-        with self.distillation_step(supervision, training=True):
-            return super().train_step(batch)
+def without_gradients() -> contextlib.AbstractContextManager[Any]:
+    """A context for what is not differentiated.
 
-    def test_step(self, data):
-        supervision, batch = self.supervise(data)
-        with self.distillation_step(supervision, training=False):
-            return super().test_step(batch)
+    `no_grad` and not `inference_mode`, whose tensors the student's backward pass could
+    not keep.
+    """
+    return torch.no_grad()
 
-    def make_train_function(self, force=False):
-        if self.train_function is not None and not force:
-            return
-        super().make_train_function(force=force)
-        step = self.train_function
 
-        def train_function(iterator):
-            logs = step(iterator)
-            self.check_first_execution(logs)
-            return logs
+def supervised_train_function(
+    model: keras.Model,
+    step: Callable[[Any], Any],
+    teacher_state: Callable[[], Any],
+    look_at: Callable[[Any], None],
+) -> Callable[[Any], Any]:
+    """The compiled step of training, whose logs are looked at.
 
-        self.train_function = train_function
+    Args:
+        model: the one that trains.
+        step: as Keras compiled it.
+        teacher_state: gives what is passed beside each batch: here nothing.
+        look_at: is called with the logs of each execution.
+    """
+
+    def train_function(iterator: Any) -> Any:
+        logs = step(iterator)
+        look_at(logs)
+        return logs
+
+    return train_function
+
+
+def supervised_test_function(
+    step: Callable[[Any], Any], teacher_state: Callable[[], Any]
+) -> Callable[[Any], Any]:
+    """The compiled step of evaluation, as it is."""
+    return step
 
 
 class WeightAverage:
@@ -266,21 +345,25 @@ class WeightAverage:
         values: the averages to begin with, NumPy arrays, copied.
     """
 
-    def __init__(self, variables, values):
+    def __init__(
+        self, variables: Sequence[keras.Variable], values: Sequence[np.ndarray]
+    ):
         self._variables = variables
         self._averages = [
             torch.tensor(value, device=variable.value.device)
             for variable, value in zip(variables, values, strict=True)
         ]
 
-    @torch.no_grad()
     def update(self, decay: float) -> None:
         """`average = decay * average + (1 - decay) * value`, for every variable."""
-        values = [
-            variable.value.to(average.dtype)
-            for variable, average in zip(self._variables, self._averages, strict=True)
-        ]
-        torch._foreach_lerp_(self._averages, values, 1.0 - decay)
+        if self._averages:
+            values = [
+                variable.value.detach().to(average.dtype)
+                for variable, average in zip(
+                    self._variables, self._averages, strict=True
+                )
+            ]
+            get_ema_multi_avg_fn(decay)(self._averages, values, None)
 
     def numpy(self) -> list[np.ndarray]:
         """The averages, in the order of the variables."""

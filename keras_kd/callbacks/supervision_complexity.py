@@ -31,9 +31,9 @@ from keras_kd.complexity.ranking.teacher_logits import (
     runner_of,
 )
 from keras_kd.complexity.targets import Kind
-from keras_kd.forward.examples import Examples
+from keras_kd.forward import Examples
 from keras_kd.ntk import empirical_ntk
-from keras_kd.outputs.form import KINDS, check_last_activation
+from keras_kd.outputs import FORMS, check_last_activation
 from keras_kd.teachers import TeacherTrajectory
 
 _TEACHER = "teacher"
@@ -134,7 +134,7 @@ class SupervisionComplexity(keras.callbacks.Callback):
         self.every = check_integer("every", every, at_least=1)
         self.temperature = check_number("temperature", temperature, above=0)
         check_choice("kind", kind, ("probabilities", "logits"))
-        check_choice("teacher_outputs", teacher_outputs, KINDS)
+        check_choice("teacher_outputs", teacher_outputs, FORMS)
         if residual and kind != "logits":
             raise ValueError(
                 "`residual=True` needs `kind='logits'`: the kernel is that of the "

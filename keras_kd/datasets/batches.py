@@ -2,10 +2,15 @@
 
 import contextlib
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import keras
 import numpy as np
+
+from keras_kd.datasets.keras_cv import give_own_generators, reset_generator
+from keras_kd.keras_internals import is_seed_state, takes_training
 
 # Images augmented at a time, where whole views are.
 _GROUP = 256
@@ -64,13 +69,13 @@ class Batches(keras.utils.PyDataset):
 
     def __init__(
         self,
-        x,
-        y=None,
-        batch_size=128,
-        seed=0,
-        augment=None,
-        workers=1,
-        views=None,
+        x: np.ndarray | Sequence[Any],
+        y: np.ndarray | Sequence[Any] | None = None,
+        batch_size: int = 128,
+        seed: int = 0,
+        augment: keras.layers.Layer | None = None,
+        workers: int = 1,
+        views: int | None = None,
     ):
         super().__init__()
         if y is not None and len(x) != len(y):
@@ -102,9 +107,9 @@ class Batches(keras.utils.PyDataset):
         self._view: tuple[int, np.ndarray] = (-1, self.x)
         self._view_lock = threading.Lock()
         # Those of keras-cv take no such argument, and always augment.
-        takes_training = augment is not None and augment._call_has_training_arg
-        self._training = {"training": True} if takes_training else {}
-        self._cv_layers = [] if augment is None else _keras_cv_layers(augment)
+        trains = augment is not None and takes_training(augment)
+        self._training = {"training": True} if trains else {}
+        self._cv_layers = [] if augment is None else give_own_generators(augment)
         self._cv_lock = threading.Lock()
         self.epoch = 0
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))
@@ -113,12 +118,12 @@ class Batches(keras.utils.PyDataset):
         self._reached = -1
         self._ahead = _Ahead(self._batch, len(self), workers) if workers > 1 else None
         if augment is not None:
-            self._check_augment()
+            self._check_augment(augment)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return -(-len(self.x) // self.batch_size)
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
         epoch = self.epoch
         if self._within_epoch:
             self._check_order(index)
@@ -138,11 +143,11 @@ class Batches(keras.utils.PyDataset):
             on_epoch_begin=lambda epoch, logs: self.set_epoch(epoch)
         )
 
-    def on_epoch_begin(self):
+    def on_epoch_begin(self) -> None:
         self._within_epoch = True
         self._last_was_read = False
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         # Keras calls this also when it has only looked at the first batch.
         if self._last_was_read:
             self.epoch += 1
@@ -160,7 +165,7 @@ class Batches(keras.utils.PyDataset):
             )
         self._reached = max(self._reached, index)
 
-    def _batch(self, epoch: int, index: int):
+    def _batch(self, epoch: int, index: int) -> tuple[np.ndarray, ...]:
         start = index * self.batch_size
         chosen = self._permutation(epoch)[start : start + self.batch_size]
         if self.views is not None:
@@ -196,10 +201,11 @@ class Batches(keras.utils.PyDataset):
     def _augmented(self, x: np.ndarray, *place: int) -> np.ndarray:
         # A stateless call touches no variable: threads do not meet, and each batch has
         # random states of its own, by its place: epoch and number, or view and start.
+        assert self.augment is not None
         states = np.random.SeedSequence([self.seed, *place])
         values = []
         for variable in self.augment.non_trainable_variables:
-            if variable.path.endswith("seed_generator_state"):
+            if is_seed_state(variable):
                 # 31 bits: torch keeps them in a signed integer.
                 values.append(states.spawn(1)[0].generate_state(2) >> 1)
             else:
@@ -209,16 +215,16 @@ class Batches(keras.utils.PyDataset):
         with self._cv_lock if self._cv_layers else contextlib.nullcontext():
             for layer in self._cv_layers:
                 seed = int(states.spawn(1)[0].generate_state(1)[0])
-                layer._random_generator.reset_from_seed(seed)
+                reset_generator(layer, seed)
             with keras.device("cpu"):
                 x, _ = self.augment.stateless_call(
                     trainable, values, x, **self._training
                 )
                 return np.asarray(keras.ops.convert_to_numpy(x))
 
-    def _check_augment(self) -> None:
+    def _check_augment(self, augment: keras.layers.Layer) -> None:
         x = self.x[: min(self.batch_size, 32)]
-        self.augment(x, **self._training)
+        augment(x, **self._training)
         first, second = (self._augmented(x, 0, 0) for _ in range(2))
         if len(first) != len(x):
             raise ValueError(
@@ -229,32 +235,25 @@ class Batches(keras.utils.PyDataset):
             raise ValueError(
                 "`augment` must draw its random numbers from a "
                 "`keras.random.SeedGenerator` that it tracks, to be reproducible. "
-                f"Received: augment={self.augment}"
+                f"Received: augment={augment}"
             )
-
-
-def _keras_cv_layers(augment) -> list[keras.layers.Layer]:
-    # They draw from a `tf.random.Generator`, by default the one of the whole process,
-    # which is not ours to reset.
-    layers = []
-    for layer in augment._flatten_layers():
-        generator = getattr(layer, "_random_generator", None)
-        if generator is not None and hasattr(generator, "reset_from_seed"):
-            layer._random_generator = type(generator).from_seed(0)
-            layers.append(layer)
-    return layers
 
 
 class _Ahead:
     """Prepares the batches that will be asked for next."""
 
-    def __init__(self, prepare, length: int, workers: int):
+    def __init__(
+        self,
+        prepare: Callable[[int, int], tuple[np.ndarray, ...]],
+        length: int,
+        workers: int,
+    ):
         self._prepare, self._length, self._workers = prepare, length, workers
         self._pool = ThreadPoolExecutor(workers)
         self._lock = threading.Lock()
-        self._futures: dict[tuple[int, int], Future] = {}
+        self._futures: dict[tuple[int, int], Future[tuple[np.ndarray, ...]]] = {}
 
-    def __call__(self, epoch: int, index: int):
+    def __call__(self, epoch: int, index: int) -> tuple[np.ndarray, ...]:
         with self._lock:
             wanted = range(index, min(index + 1 + self._workers, self._length))
             futures = {}

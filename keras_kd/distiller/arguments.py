@@ -1,17 +1,18 @@
 """What a distiller asks of its arguments, checked before anything is changed."""
 
-import math
 import numbers
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import keras
 
+from keras_kd.arguments import check_number
 from keras_kd.losses import SoftTargets
 from keras_kd.teachers.cache import CachedMean, SupervisionCache
 
 
-def check_models(teacher, student) -> None:
+def check_models(teacher: Any, student: Any) -> None:
     """Refuses what is no pair of a built teacher and a separate student.
 
     Raises:
@@ -44,17 +45,31 @@ def check_models(teacher, student) -> None:
         )
 
 
-def check_alpha(alpha) -> None:
-    """Refuses an `alpha` outside [0, 1]."""
-    if (
-        not isinstance(alpha, int | float)
-        or isinstance(alpha, bool)
-        or not 0.0 <= alpha <= 1.0
-    ):
-        raise ValueError(f"`alpha` must be in [0, 1]. Received: alpha={alpha}")
+def check_trained_teacher(
+    teacher: Any, train_teacher: bool, save_teacher: bool, teacher_precision: Any
+) -> None:
+    """Refuses ways to use a teacher that do not go together.
+
+    Raises:
+        ValueError: a teacher that is to be trained cannot be, or would not be saved; or
+            one of less precision does not run, or is trained.
+    """
+    runs = isinstance(teacher, keras.Model)
+    if train_teacher and not (runs and save_teacher):
+        raise ValueError(
+            "`train_teacher=True` needs a teacher that is also saved, or the run "
+            f"could not go on. Received: teacher={teacher}, "
+            f"save_teacher={save_teacher}"
+        )
+    if teacher_precision is not None and (train_teacher or not runs):
+        raise ValueError(
+            "`teacher_precision` is for a frozen teacher that runs. Received: "
+            f"teacher_precision={teacher_precision!r}, teacher={teacher}, "
+            f"train_teacher={train_teacher}"
+        )
 
 
-def named_losses(losses) -> dict[str, keras.distillation.DistillationLoss]:
+def named_losses(losses: Any) -> dict[str, keras.distillation.DistillationLoss]:
     """One loss, a list or a dict of losses as a dict; names from the classes.
 
     Raises:
@@ -99,7 +114,7 @@ def _snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
-def loss_weights(weights, losses: Mapping[str, object]) -> list[float]:
+def loss_weights(weights: Any, losses: Mapping[str, object]) -> list[float]:
     """A weight for each loss, in their order.
 
     Raises:
@@ -122,20 +137,13 @@ def loss_weights(weights, losses: Mapping[str, object]) -> list[float]:
             "`distillation_loss_weights` must have one weight for each of the "
             f"{len(losses)} losses. Received: {len(weights)} weights"
         )
-    for weight in weights:
-        if (
-            not isinstance(weight, numbers.Real)
-            or not math.isfinite(weight)
-            or weight < 0
-        ):
-            raise ValueError(
-                "`distillation_loss_weights` must be finite and >= 0. Received: "
-                f"{weight}"
-            )
-    return [float(weight) for weight in weights]
+    return [
+        check_number("distillation_loss_weights", weight, at_least=0)
+        for weight in weights
+    ]
 
 
-def for_each_student(teacher_outputs, student_outputs):
+def for_each_student(teacher_outputs: Any, student_outputs: Any) -> Any:
     """The teacher's single output once for each of several outputs of the student.
 
     Several students in one model, `keras.Model(x, {"a": a(x), "b": b(x)})`, learn from
@@ -155,7 +163,28 @@ def for_each_student(teacher_outputs, student_outputs):
     return keras.tree.map_structure(lambda _: teacher_outputs, student_outputs)
 
 
-def check_same_outputs(teacher_outputs, student_outputs, losses) -> None:
+def compares_outputs(loss: Any) -> bool:
+    """Whether a loss looks at outputs, and not at tapped layers of both models."""
+    return (
+        getattr(loss, "teacher_layer_name", None) is None
+        or getattr(loss, "student_layer_name", None) is None
+    )
+
+
+def tapped_paths(losses: Iterable[Any], attribute: str) -> list[str]:
+    """The paths of the layers that losses tap.
+
+    Args:
+        losses: distillation losses.
+        attribute: `"teacher_layer_name"` or `"student_layer_name"`.
+    """
+    paths = [getattr(loss, attribute, None) for loss in losses]
+    return [path for path in dict.fromkeys(paths) if path is not None]
+
+
+def check_same_outputs(
+    teacher_outputs: Any, student_outputs: Any, losses: Iterable[Any]
+) -> None:
     """Refuses outputs of other structure or shape where a loss compares them.
 
     Args:
@@ -165,12 +194,7 @@ def check_same_outputs(teacher_outputs, student_outputs, losses) -> None:
     """
     if teacher_outputs is None or student_outputs is None:
         return
-    compared = [
-        loss
-        for loss in losses
-        if getattr(loss, "teacher_layer_name", None) is None
-        or getattr(loss, "student_layer_name", None) is None
-    ]
+    compared = [loss for loss in losses if compares_outputs(loss)]
     if not compared:
         return
     teacher_outputs = for_each_student(teacher_outputs, student_outputs)
@@ -186,22 +210,22 @@ def check_same_outputs(teacher_outputs, student_outputs, losses) -> None:
         )
 
 
-def _structure(outputs):
+def _structure(outputs: Any) -> Any:
     return keras.tree.map_structure(lambda _: None, outputs)
 
 
-def _shapes(outputs) -> list[tuple]:
+def _shapes(outputs: Any) -> list[tuple[int | None, ...]]:
     # Without the batch, which a symbolic output leaves open.
     return [tuple(leaf.shape[1:]) for leaf in keras.tree.flatten(outputs)]
 
 
-def _agree(one: tuple, other: tuple) -> bool:
+def _agree(one: tuple[int | None, ...], other: tuple[int | None, ...]) -> bool:
     return len(one) == len(other) and all(
         a is None or b is None or a == b for a, b in zip(one, other, strict=True)
     )
 
 
-def check_labels(class_weight, x, y) -> None:
+def check_labels(class_weight: Any, x: Any, y: Any) -> None:
     """Refuses `class_weight` for data without labels, as far as it can be seen.
 
     Arrays, `tf.data` and `PyDataset` show it; Keras itself refuses `class_weight` for

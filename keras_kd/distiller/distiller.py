@@ -1,195 +1,102 @@
 """Distiller: a student, a teacher and distillation losses as one `keras.Model`."""
 
-import contextlib
-import contextvars
-from typing import Any
+from typing import Any, Literal
 
 import keras
 from keras import ops
 
-from keras_kd.arguments import check_choice
+from keras_kd import backend
+from keras_kd.arguments import check_choice, check_fraction
 from keras_kd.distiller.arguments import (
-    check_alpha,
     check_labels,
     check_models,
     check_same_outputs,
+    check_trained_teacher,
     for_each_student,
     loss_weights,
     named_losses,
+    tapped_paths,
 )
-from keras_kd.distiller.logs import DistillationLogs
-from keras_kd.distiller.loss import distillation_term
-from keras_kd.forward.taps import Taps, find_layer, input_spec, output_spec, tapping
-from keras_kd.outputs.form import (
-    KINDS,
-    at_least_float32,
+from keras_kd.distiller.first_step import FirstStep
+from keras_kd.distiller.logs import DistillationLogs, results
+from keras_kd.distiller.loss import DistillationTerms, Side
+from keras_kd.distiller.output_kinds import OutputKinds, declared_for
+from keras_kd.distiller.step import Step, current_step, running_step
+from keras_kd.distiller.supervisor import Supervisor, supervisor_of
+from keras_kd.forward import find_layer, input_spec, output_spec, tapping
+from keras_kd.keras_internals import (
+    additional_loss,
+    another_compiled_loss,
+    compiled_loss,
+    compiled_metrics,
+)
+from keras_kd.outputs import (
+    FORMS,
+    Kind,
+    OutputKind,
     check_last_activation,
+    check_output_kind,
+    output_names,
     to_logits,
 )
-from keras_kd.teachers.cache import CachedTeacher, Joined
-from keras_kd.teachers.cache.joined_data import (
-    JoinedData,
-    joined_if_known,
-    split_validation,
-)
-from keras_kd.teachers.live import LiveTeacher, Supervision
-from keras_kd.teachers.reduced_precision import (
-    Agreement,
-    agreement,
-    cheaper,
-    first_batch,
-)
-
-
-class _Step:
-    """What one training or test step hands from the forward pass to the loss."""
-
-    def __init__(self, supervision: Supervision | None, training: bool):
-        self.supervision = supervision
-        self.training = training
-        self.student_taps: Taps | None = None
-
-
-class _Untracked:
-    """Keeps a value from Keras's attribute tracking."""
-
-    def __init__(self, value):
-        self.value = value
-
-
-# One step per thread: the replicas of a tf.distribute strategy trace in threads of
-# their own.
-_current_step: contextvars.ContextVar[_Step | None] = contextvars.ContextVar(
-    "distillation_step", default=None
-)
+from keras_kd.teachers.cache import Joined
+from keras_kd.teachers.reduced_precision import Agreement
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
-class Distiller(DistillationLogs):
-    r"""Trains a student on a teacher's predictions with `compile()` and `fit()`.
-
-    The loss is `alpha * distillation + (1 - alpha) * student_loss`, plus the student's
-    own regularisers; `student_loss` is what `compile(loss=...)` says of the labels.
-    With `alpha=1`, the default, no labels are needed.
-
-    The teacher is frozen: it runs in inference mode, outside the differentiated part,
-    and after `fit` it is bit for bit what it was. It is no sublayer of the distiller;
-    `distiller.student` is an ordinary model that saves, exports and serves alone.
-
-    `fit` logs `loss`, `student_loss` (where labels and a compiled loss are given),
-    `distillation_loss`, `fidelity` (top-1 agreement with the teacher; for several
-    outputs their mean, and `<output>_fidelity` for each), and `<name>_loss` for each
-    of several distillation losses.
-
-    Under `tf.distribute.MirroredStrategy` (or `TPUStrategy`, same path) build teacher,
-    student and distiller inside `strategy.scope()`. Losses over pairs of examples
-    (`RelationalKD`, `DIST`) then see the examples of one replica.
-
-    Args:
-        teacher: a built `keras.Model`, or its predictions, a
-            `keras_kd.SupervisionCache`; then `fit` joins them to the batches.
-            Validation on arrays that the cache holds has all logs, on other data those
-            that need labels alone.
-            `None` only where there is nothing to distil: `predict` and `evaluate`
-            work, `fit` asks for `distiller.teacher`.
-        student: the `keras.Model` to train. If it is not built yet, it is built on
-            the teacher's inputs, or on the first batch. Several students learn from
-            one teacher in one pass over the data as one model of several outputs,
-            `keras.Model(x, {"small": small(x), "large": large(x)})`.
-        distillation_losses: one `keras.distillation.DistillationLoss`, a list, or a
-            dict of names to losses. `None` means `keras_kd.losses.SoftTargets()`.
-        distillation_loss_weights: a weight >= 0 for each loss, in the same form.
-            `None` means 1 for each.
-        alpha: weight of the distillation term, in [0, 1].
-        teacher_outputs: `"logits"` or `"probabilities"`: what the teacher gives. The
-            losses always receive logits, which is what a cache holds.
-        student_outputs: the same for the student.
-        train_teacher: train the teacher in the same run, on
-            `compile(loss=...)` alone; its training-mode predictions, held constant,
-            are the supervision. One optimizer serves both; for different learning
-            rates see `keras.optimizers.MultiOptimizer`.
-        save_teacher: whether files made from the distiller (`.keras`,
-            `.weights.h5`, backups) hold the teacher.
-        teacher_precision: `None`; or `"bfloat16"` or `"int8"` for a copy of the teacher
-            that costs less to run, see `keras_kd.teachers.reduced_precision`. `fit`
-            begins by saying how far it agrees with the full one, on the first batch;
-            `teacher_agreement` keeps that.
-        name: the model's name.
-
-    Raises:
-        ValueError: arguments that do not fit together; one message says which.
-
-    Example:
-
-    ```python
-    distiller = keras_kd.Distiller(teacher, student, alpha=0.9)
-    distiller.compile(
-        optimizer="adam",
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
-    distiller.fit(x_train, y_train, validation_data=(x_test, y_test), epochs=10)
-    distiller.student.save("student.keras")
-    ```
-
-    Source: Hinton, Vinyals & Dean, "Distilling the Knowledge in a Neural Network",
-    2015; Harutyunyan et al., ICLR 2023.
-    """
+class Distiller(keras.Model):
+    # What Keras calls, and what it sets to None when something else is compiled.
+    train_function: Any
+    test_function: Any
 
     def __init__(
         self,
-        teacher,
-        student,
-        distillation_losses=None,
-        distillation_loss_weights=None,
-        alpha=1.0,
-        teacher_outputs="logits",
-        student_outputs="logits",
-        train_teacher=False,
-        save_teacher=True,
-        teacher_precision=None,
-        name="distiller",
+        teacher: Any,
+        student: keras.Model,
+        distillation_losses: Any = None,
+        distillation_loss_weights: Any = None,
+        alpha: float = 1.0,
+        teacher_outputs: Literal["logits", "probabilities"] = "logits",
+        student_outputs: Literal["logits", "probabilities"] = "logits",
+        train_teacher: bool = False,
+        save_teacher: bool = True,
+        teacher_precision: Literal["bfloat16", "int8"] | None = None,
+        output_kind: OutputKind = None,
+        name: str = "distiller",
     ):
         check_models(teacher, student)
-        check_alpha(alpha)
-        check_choice("teacher_outputs", teacher_outputs, KINDS)
-        check_choice("student_outputs", student_outputs, KINDS)
-        if train_teacher and not (isinstance(teacher, keras.Model) and save_teacher):
-            raise ValueError(
-                "`train_teacher=True` needs a teacher that is also saved, or the run "
-                f"could not go on. Received: teacher={teacher}, "
-                f"save_teacher={save_teacher}"
-            )
-        full_teacher = None
-        if teacher_precision is not None:
-            if train_teacher or not isinstance(teacher, keras.Model):
-                raise ValueError(
-                    "`teacher_precision` is for a frozen teacher that runs. Received: "
-                    f"teacher_precision={teacher_precision!r}, teacher={teacher}, "
-                    f"train_teacher={train_teacher}"
-                )
-            full_teacher, teacher = teacher, cheaper(teacher, teacher_precision)
+        alpha = check_fraction("alpha", alpha, zero=True, one=True)
+        check_choice("teacher_outputs", teacher_outputs, FORMS)
+        check_choice("student_outputs", student_outputs, FORMS)
+        output_kind = check_output_kind(output_kind)
+        check_trained_teacher(teacher, train_teacher, save_teacher, teacher_precision)
         losses = named_losses(distillation_losses)
         weights = loss_weights(distillation_loss_weights, losses)
-        supervisor = (
-            None
-            if teacher is None
-            else _checked_teacher(teacher, teacher_outputs, losses.values())
-        )
+        supervisor = None
+        if teacher is not None:
+            supervisor = supervisor_of(
+                teacher,
+                teacher_outputs,
+                list(losses.values()),
+                declared_for(teacher, output_kind),
+                precision=teacher_precision,
+                trained=train_teacher,
+            )
         # Inputs reach teacher and student as they are; each casts for itself.
         super().__init__(dtype=student.dtype_policy, autocast=False, name=name)
-        known = supervisor and supervisor.model
-        if not student.built and (inputs := input_spec(known)) is not None:
-            student(
-                keras.tree.map_structure(
-                    lambda t: keras.KerasTensor(t.shape, t.dtype), inputs
-                )
-            )
-        check_last_activation(student, student_outputs, "student_outputs")
-        student_layers = _layers(student, losses.values(), "student_layer_name")
+        if supervisor is not None and not student.built:
+            _build_on_inputs(student, input_spec(supervisor.model))
+        check_last_activation(
+            student,
+            student_outputs,
+            "student_outputs",
+            declared_for(student, output_kind),
+        )
+        paths = tapped_paths(losses.values(), "student_layer_name")
+        student_layers = {path: find_layer(student, path) for path in paths}
 
         self.student = student
-        self.alpha = float(alpha)
+        self.alpha = alpha
         self.train_teacher = train_teacher
         self.save_teacher = save_teacher
         self.teacher_outputs = teacher_outputs
@@ -197,23 +104,24 @@ class Distiller(DistillationLogs):
         self.distillation_loss_names = list(losses)
         self.distillation_losses = list(losses.values())
         self.distillation_loss_weights = weights
-        self._student_layers = _Untracked(student_layers)
-        self._full_teacher = _Untracked(full_teacher)
-        self.teacher_agreement: Agreement | None = None
-        """How far a teacher of less precision agrees with the full one."""
-        self._supervisor: Any = None
+        # Plain objects, which Keras does not look into.
+        self._terms = DistillationTerms(list(losses.values()), weights, student_layers)
+        self._logs = DistillationLogs(list(losses))
+        self._kinds = OutputKinds(output_kind)
+        self._first_step = FirstStep()
+        self._supervisor: Supervisor | None = None
         if supervisor is not None:
             self._learn_from(supervisor)
             if train_teacher:
                 # Only here: as a tracked attribute it is trained and saved.
                 self._trained_teacher = teacher
-
-        self._build_logs(list(losses), output_spec(student))
+        if (outputs := output_spec(student)) is not None:
+            self._logs.build(output_names(student, outputs))
         self.built = student.built
 
     # The teacher
 
-    def __setattr__(self, name, value):
+    def __setattr__(self, name: str, value: Any) -> None:
         if name == "teacher":
             # To the property, past the tracking of Keras and torch: the teacher is
             # no part of this model.
@@ -222,22 +130,37 @@ class Distiller(DistillationLogs):
             super().__setattr__(name, value)
 
     @property
-    def teacher(self):
+    def teacher(self) -> Any:
         """The teacher. Assign to it to distil from another one."""
         return self._supervisor.teacher if self._supervisor else None
 
     @teacher.setter
-    def teacher(self, teacher):
+    def teacher(self, teacher: Any) -> None:
         check_models(teacher, self.student)
         if teacher is None:
             raise ValueError("`teacher` must be a teacher. Received: teacher=None")
         if self.train_teacher and self._supervisor is not None:
             raise ValueError("A teacher that is trained cannot be replaced.")
         self._learn_from(
-            _checked_teacher(teacher, self.teacher_outputs, self.distillation_losses)
+            supervisor_of(
+                teacher,
+                self.teacher_outputs,
+                self.distillation_losses,
+                declared_for(teacher, self._kinds.declared),
+            )
         )
 
-    def _learn_from(self, supervisor: LiveTeacher | CachedTeacher) -> None:
+    @property
+    def supervisor(self) -> Supervisor | None:
+        """What stands for the teacher: `keras_kd.distiller.Supervisor`."""
+        return self._supervisor
+
+    @property
+    def teacher_agreement(self) -> Agreement | None:
+        """How far a teacher of less precision agrees with the full one."""
+        return getattr(self._supervisor, "agreement", None)
+
+    def _learn_from(self, supervisor: Supervisor) -> None:
         teacher, student = supervisor.model, self.student
         losses = self.distillation_losses
         check_same_outputs(output_spec(teacher), output_spec(student), losses)
@@ -247,92 +170,91 @@ class Distiller(DistillationLogs):
         # What was compiled holds the former teacher.
         self.train_function = None
         self.test_function = None
+        self._kinds.forget()
 
-    def teacher_values(self):
-        """The state of a frozen teacher, `None` without one."""
-        if self._supervisor is None or self.train_teacher:
-            return None
-        return self._supervisor.values()
+    # What the outputs mean
 
-    def supervise(self, batch, values=None) -> tuple[Supervision | None, Any]:
-        """What the frozen teacher says of a batch `(x, y, sample_weight)`.
+    @property
+    def output_kinds(self) -> list[str | None] | None:
+        """What each output means, in their order; `None` until it is known."""
+        return self._kinds.names
 
-        Args:
-            batch: as `fit` draws it.
-            values: the teacher's state, where it is passed beside the batch.
+    def _find_kinds(self, outputs: Any) -> list[Kind | None]:
+        kinds = self._kinds.find(
+            self.student,
+            outputs,
+            self.loss if self.compiled else None,
+            self._supervisor,
+            self.distillation_losses,
+        )
+        if outputs is not None:
+            self._logs.build(output_names(self.student, outputs))
+        return kinds
 
-        Returns:
-            The supervision, if there is any, and the batch without it.
-        """
-        if self._supervisor is None or self.train_teacher:
-            return None, batch
-        return self._supervisor.supervise_batch(batch, values)
+    # The step: supervision, forward pass, loss, logs
 
-    @contextlib.contextmanager
-    def distillation_step(self, supervision, training):
-        """Makes `supervision` known to `call` and `compute_loss` inside the block."""
-        token = _current_step.set(_Step(supervision, training))
-        try:
-            yield
-        finally:
-            _current_step.reset(token)
+    def train_step(self, *arguments: Any) -> Any:
+        """One step of training; the batch is the last argument."""
+        return self._step(super().train_step, arguments, training=True)
 
-    # The forward pass and the loss
+    def test_step(self, *arguments: Any) -> Any:
+        """One step of evaluation; the batch is the last argument."""
+        return self._step(super().test_step, arguments, training=False)
 
-    def build(self, input_shape=None):
-        # The student builds itself when it is called.
+    def _step(self, step: Any, arguments: tuple[Any, ...], training: bool) -> Any:
+        *state, data = arguments
+        teacher_state, batch = backend.split_teacher_state(data)
+        supervision = None
+        if self._supervisor is not None:
+            with backend.without_gradients():
+                supervision, batch = self._supervisor.supervise(
+                    batch, teacher_state, training
+                )
+        with running_step(supervision, training):
+            return step(*state, batch)
+
+    def build(self, input_shape: Any = None) -> None:
+        """Nothing: the student builds itself when it is called."""
         self.built = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         """The student's predictions."""
         if isinstance(inputs, Joined):  # where Keras looks at a batch before `fit`
             inputs = inputs.inputs
-        with tapping(self._student_layers.value.values()) as taps:
+        with tapping(self._terms.layers.values()) as taps:
             outputs = self.student(inputs, training=training)
-        if not self._output_fidelities:
-            self._build_output_fidelities(outputs)
-        step = _current_step.get()
-        if step is not None:
+        self._logs.build(output_names(self.student, outputs))
+        step = current_step()
+        if step is not None and self._supervisor is not None:
             step.student_taps = taps
-            if self.train_teacher:
-                step.supervision = self._supervise_training(inputs, training)
+            said = self._supervisor.accompany(inputs, bool(training))
+            step.supervision = said or step.supervision
         return outputs
 
-    def _supervise_training(self, inputs, training) -> Supervision:
-        live = self._supervisor
-        with tapping(live.layers.values()) as taps:
-            outputs = live.model(inputs, training=training)
-        return Supervision(outputs, taps)
-
-    def _is_supervised(self):
-        step = _current_step.get()
-        return step is not None and step.supervision is not None
-
     def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:
         """The loss of one step, from the supervision of that step.
 
         Outside a training or test step there is no supervision, and the loss is that
         of the labels and the regularisers.
         """
-        step = _current_step.get() or _Step(None, training)
-        supervision = step.supervision
+        step = current_step() or Step(None, training)
         rows = ops.shape(keras.tree.flatten(x if x is not None else y_pred)[0])[0]
-        student_loss = self._hard_label_loss(y, y_pred, sample_weight)
+        student_loss = self._loss_of_labels(
+            compiled_loss(self), y, y_pred, sample_weight
+        )
         if student_loss is not None:
-            self._log(self._student_loss_tracker, student_loss, rows)
-
-        if supervision is None:
-            if step.training and isinstance(self._supervisor, CachedTeacher):
-                raise ValueError(
-                    "A cached teacher supervises what `fit` draws. Received: a batch "
-                    "from elsewhere, as `train_on_batch` takes it. Use `fit`, or a "
-                    "teacher that runs."
-                )
-            terms = [] if student_loss is None else [student_loss]
+            self._logs.record(self._logs.student_loss, student_loss, rows)
+        terms = []
+        if step.supervision is None:
+            terms += [] if student_loss is None else [student_loss]
         else:
-            terms = []
             if self.alpha < 1.0:
                 if student_loss is None:
                     raise ValueError(
@@ -344,229 +266,220 @@ class Distiller(DistillationLogs):
                     )
                 terms.append((1.0 - self.alpha) * student_loss)
             if self.train_teacher:
-                terms.append(self._teacher_loss(y, supervision, sample_weight, rows))
-                logits = to_logits(supervision.outputs, self.teacher_outputs)
-                supervision = supervision._replace(
-                    outputs=keras.tree.map_structure(ops.stop_gradient, logits)
-                )
-            distillation = self._distillation_loss(
-                supervision, step.student_taps, y, y_pred, sample_weight, rows
-            )
+                terms.append(self._loss_of_teacher(step, y, sample_weight, rows))
+            distillation = self._distillation_loss(step, y, y_pred, sample_weight, rows)
             if self.alpha > 0.0:
                 terms.append(self.alpha * distillation)
-        terms.extend(self._aggregate_additional_loss(loss) for loss in self.losses)
+        terms.extend(additional_loss(self, loss) for loss in self.losses)
         return sum(terms) if terms else ops.zeros(())
 
-    def _hard_label_loss(self, y, outputs, sample_weight):
-        if self._compile_loss is None or y is None:
-            return None
-        return self._compile_loss(y, outputs, sample_weight)
-
-    def _teacher_loss(self, y, supervision, sample_weight, rows):
-        if self._compile_loss is None or y is None:
+    def _loss_of_teacher(
+        self, step: Step, y: Any, sample_weight: Any, rows: Any
+    ) -> Any:
+        if compiled_loss(self) is None or y is None:
             raise ValueError(
                 "`train_teacher=True` trains the teacher on labels: it needs "
                 "`compile(loss=...)` and labels in every batch. Received: "
                 f"loss={self.loss}, labels {'missing' if y is None else 'given'}."
             )
-        # A compiled loss of its own: that of the student keeps a record per output.
-        teacher_loss = type(self._compile_loss)(
-            self.loss,
-            self._compile_loss._user_loss_weights,
-            output_names=getattr(self.teacher, "output_names", None),
-        )
-        loss = teacher_loss(y, supervision.outputs, sample_weight)
-        self._log(self._teacher_loss_tracker, loss, rows)
+        assert step.supervision is not None
+        names = getattr(self.teacher, "output_names", None)
+        teacher_loss = another_compiled_loss(self, names)
+        loss = teacher_loss(y, step.supervision.outputs, sample_weight)
+        self._logs.record(self._logs.teacher_loss, loss, rows)
         return loss
 
-    def _distillation_loss(self, supervision, taps, y, y_pred, sample_weight, rows):
+    def _distillation_loss(
+        self, step: Step, y: Any, y_pred: Any, sample_weight: Any, rows: Any
+    ) -> Any:
         """The weighted sum of all distillation losses, each logged by its name."""
-        teacher_logits = for_each_student(supervision.outputs, y_pred)
-        check_same_outputs(teacher_logits, y_pred, self.distillation_losses)
-        student_logits = to_logits(y_pred, self.student_outputs)
-        self._log_fidelity(teacher_logits, student_logits)
-        values = []
-        for i, loss in enumerate(self.distillation_losses):
-            teacher_side = _side(
-                getattr(loss, "teacher_layer_name", None),
-                teacher_logits,
-                supervision.taps,
-                self._supervisor.layers,
-            )
-            student_side = _side(
-                getattr(loss, "student_layer_name", None),
-                student_logits,
-                taps,
-                self._student_layers.value,
-            )
-            if self.train_teacher:
-                teacher_side = keras.tree.map_structure(ops.stop_gradient, teacher_side)
-            value = distillation_term(
-                loss, teacher_side, student_side, y, sample_weight
-            )
-            if self._named_loss_trackers:
-                self._log(self._named_loss_trackers[i], value, rows)
-            values.append(self.distillation_loss_weights[i] * value)
-        total = sum(values)
-        self._log(self._distillation_loss_tracker, total, rows)
+        supervisor, supervision = self._supervisor, step.supervision
+        assert supervisor is not None
+        assert supervision is not None
+        said = for_each_student(supervision.outputs, y_pred)
+        check_same_outputs(said, y_pred, self.distillation_losses)
+        kinds = self._find_kinds(y_pred)
+        comparable = len(keras.tree.flatten(said)) == len(kinds)
+        teacher_logits = to_logits(said, supervisor.form, kinds if comparable else None)
+        student_logits = to_logits(y_pred, self.student_outputs, kinds)
+        if comparable:
+            self._logs.record_fidelity(teacher_logits, student_logits, kinds)
+        total = self._terms.total(
+            Side(teacher_logits, supervision.taps, supervisor.layers),
+            Side(student_logits, step.student_taps, self._terms.layers),
+            y,
+            sample_weight,
+            keras.tree.pack_sequence_as(y_pred, [k and k.NAME for k in kinds]),
+            lambda i, value: self._logs.record_named(i, value, rows),
+        )
+        self._logs.record(self._logs.distillation_loss, total, rows)
         return total
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """Those of `compile`, and those of the distillation."""
+        return [*super().metrics, *self._logs.metrics]
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        """The logs: those of the labels only with labels, of the teacher with one."""
+        logs, metrics, loss = self._logs, compiled_metrics(self), compiled_loss(self)
+        step = current_step()
+        left_out: list[Any] = logs.without_decision(self._kinds.found or [])
+        if y is None:
+            left_out += [metrics, *(loss.metrics if loss is not None else [])]
+        elif metrics is not None:
+            metrics.update_state(y, y_pred, sample_weight)
+        if y is None or loss is None:
+            left_out.append(logs.student_loss)
+        supervised = step is not None and step.supervision is not None
+        if not supervised:
+            left_out += logs.of_teacher()
+        if not (supervised and self.train_teacher):
+            left_out.append(logs.teacher_loss)
+        return results(self.metrics, left_out)
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """All logs there are; metrics that no label has reached yet have none."""
+        metrics = compiled_metrics(self)
+        silent = [] if metrics is None or metrics.built else [metrics]
+        undecided = self._logs.without_decision(self._kinds.found or [])
+        return results(self.metrics, silent + undecided)
 
     # Training
 
     def fit(
         self,
-        x=None,
-        y=None,
-        batch_size=None,
-        epochs=1,
-        verbose="auto",
-        callbacks=None,
-        validation_split=0.0,
-        validation_data=None,
-        shuffle=True,
-        class_weight=None,
-        sample_weight=None,
-        initial_epoch=0,
-        steps_per_epoch=None,
-        validation_steps=None,
-        validation_batch_size=None,
-        validation_freq=1,
-    ):
+        x: Any = None,
+        y: Any = None,
+        batch_size: Any = None,
+        epochs: Any = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: Any = 0.0,
+        validation_data: Any = None,
+        shuffle: Any = True,
+        class_weight: Any = None,
+        sample_weight: Any = None,
+        initial_epoch: Any = 0,
+        steps_per_epoch: Any = None,
+        validation_steps: Any = None,
+        validation_batch_size: Any = None,
+        validation_freq: Any = 1,
+    ) -> Any:
         """Trains the student, as `keras.Model.fit`. Labels are optional at `alpha=1`.
 
         Callbacks that write into the epoch logs (`OnlineTeacher`) run before those
         that read them, wherever they stand in the list.
         """
         check_labels(class_weight, x, y)
-        if self._full_teacher.value is not None and self.teacher_agreement is None:
-            self._report_agreement(x, verbose)
+        self._check_ready()
         if isinstance(callbacks, keras.callbacks.Callback):
             callbacks = [callbacks]
         if isinstance(callbacks, list | tuple):
             callbacks = sorted(
                 callbacks, key=lambda c: not getattr(c, "writes_epoch_logs", False)
             )
-        arguments: dict[str, Any] = {
-            "validation_data": validation_data,
-            "validation_batch_size": validation_batch_size,
-            "steps_per_epoch": steps_per_epoch,
-        }
-        data: dict[str, Any] = {
-            "y": y,
-            "sample_weight": sample_weight,
-            "batch_size": batch_size,
-            "shuffle": shuffle,
-            "class_weight": class_weight,
-        }
-        cached = isinstance(self._supervisor, CachedTeacher)
-        if cached:
-            self._supervisor.begin()
-            if validation_split and validation_data is None:
-                (x, *rest), arguments["validation_data"] = split_validation(
-                    (x, y, sample_weight), validation_split
-                )
-                data["y"], data["sample_weight"] = rest
-            x = JoinedData(
-                self._supervisor, True, x, steps_per_epoch=steps_per_epoch, **data
-            )
-            batch_size = validation_batch_size or batch_size
-            arguments["validation_batch_size"] = batch_size
-            if (known := arguments["validation_data"]) is not None:
-                arguments["validation_data"] = joined_if_known(
-                    self._supervisor, known, batch_size
-                )
-        else:
-            arguments |= data | {"validation_split": validation_split}
-        try:
-            return super().fit(
-                x=x,
-                epochs=epochs,
-                verbose=verbose,
-                callbacks=callbacks,
-                initial_epoch=initial_epoch,
-                validation_steps=validation_steps,
-                validation_freq=validation_freq,
-                **arguments,
-            )
-        except Exception as error:
-            failure = self._supervisor.failure if cached else None
-            if failure is None or failure is error:
-                raise
-            raise failure from None
-
-    def _report_agreement(self, x, verbose):
-        inputs = first_batch(x)
-        if inputs is None:
-            return
-        found = agreement(
-            self._full_teacher.value, self.teacher, inputs, self.teacher_outputs
+        supervisor = self._supervisor
+        assert supervisor is not None
+        arguments = supervisor.prepare_fit(
+            {
+                "x": x,
+                "y": y,
+                "batch_size": batch_size,
+                "epochs": epochs,
+                "verbose": verbose,
+                "callbacks": callbacks,
+                "validation_split": validation_split,
+                "validation_data": validation_data,
+                "shuffle": shuffle,
+                "class_weight": class_weight,
+                "sample_weight": sample_weight,
+                "initial_epoch": initial_epoch,
+                "steps_per_epoch": steps_per_epoch,
+                "validation_steps": validation_steps,
+                "validation_batch_size": validation_batch_size,
+                "validation_freq": validation_freq,
+            }
         )
-        self.teacher_agreement = found
-        # Only now, and once: a trajectory may change the teacher.
-        self._full_teacher = _Untracked(None)
-        if verbose != 0:
-            print(
-                f"The cheaper teacher agrees with the full one on {found.top1:.1%} of "
-                f"{found.examples} examples; divergence {found.divergence:.2g} nats."
-            )
+        try:
+            return super().fit(**arguments)
+        except Exception as error:
+            cause = supervisor.cause_of(error)
+            if cause is error:
+                raise
+            raise cause from None
 
     def evaluate(
         self,
-        x=None,
-        y=None,
-        batch_size=None,
-        verbose="auto",
-        sample_weight=None,
-        **kwargs,
-    ):
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        **kwargs: Any,
+    ) -> Any:
         """Evaluates the student, as `keras.Model.evaluate`."""
-        if isinstance(self._supervisor, CachedTeacher) and x is not None:
-            data = joined_if_known(self._supervisor, (x, y, sample_weight), batch_size)
-            if isinstance(data, JoinedData):
-                x, y, sample_weight = data, None, None
+        if self._supervisor is not None and x is not None:
+            x, y, sample_weight = self._supervisor.prepare_evaluate(
+                (x, y, sample_weight), batch_size
+            )
         return super().evaluate(x, y, batch_size, verbose, sample_weight, **kwargs)
 
-    def make_train_function(self, force=False):
-        """Compiles the step, after a last look at what `fit` needs."""
+    def _check_ready(self) -> None:
+        """A last look at what training needs.
+
+        Raises:
+            ValueError: there is no teacher, no loss of the labels where one is mixed
+                in, or it is not known what an output means.
+        """
         if self._supervisor is None:
             raise ValueError(
                 "`fit` needs a teacher. Received: teacher=None (it was not saved with "
                 "this distiller). Assign one: `distiller.teacher = teacher`."
             )
-        if self._compile_loss is None and (self.alpha < 1.0 or self.train_teacher):
+        if not self.compiled:
+            return  # Keras says so.
+        if compiled_loss(self) is None and (self.alpha < 1.0 or self.train_teacher):
             raise ValueError(
                 f"alpha={self.alpha}, train_teacher={self.train_teacher} needs a loss "
                 "of the labels. Received: compile(loss=None)."
             )
-        self._supervisor.check_finite()
-        super().make_train_function(force=force)
-        self._first_execution = True
+        # Compiled again, perhaps, with a loss that says something else.
+        self._kinds.forget()
+        self._find_kinds(output_spec(self.student))
+        self._supervisor.check()
 
-    def check_first_execution(self, logs) -> None:
-        """Refuses NaN after the first step of a `fit`, for the cost of one look.
-
-        Raises:
-            ValueError: the outputs of the teacher, or of the student, are not finite.
-        """
-        if not self._first_execution:
+    def make_train_function(self, force: bool = False) -> Any:
+        """Compiles the step, after a last look at what `fit` needs."""
+        self._check_ready()
+        self._first_step.begin()
+        if self.train_function is not None and not force:
             return
-        self._first_execution = False
-        if not bool(ops.isfinite(ops.convert_to_tensor(logs["distillation_loss"]))):
-            culprit = (
-                "the teacher's outputs are not finite"
-                if not bool(ops.isfinite(ops.convert_to_tensor(logs["fidelity"])))
-                else "the student's outputs or a distillation loss are not finite"
-            )
-            raise ValueError(
-                f"The distillation loss is {float(logs['distillation_loss'])} after "
-                f"the first step: {culprit}. Check the inputs (scaled as the teacher "
-                "was trained?) and the learning rate."
-            )
+        super().make_train_function(force=force)
+        self.train_function = backend.supervised_train_function(
+            self, self.train_function, self._teacher_state, self._first_step.look_at
+        )
+
+    def make_test_function(self, force: bool = False) -> Any:
+        """Compiles the step of evaluation."""
+        if self.test_function is not None and not force:
+            return
+        self._find_kinds(output_spec(self.student))
+        super().make_test_function(force=force)
+        self.test_function = backend.supervised_test_function(
+            self.test_function, self._teacher_state
+        )
+
+    def _teacher_state(self) -> Any:
+        return None if self._supervisor is None else self._supervisor.state()
 
     # Saving
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
+        known = self.output_kinds or [None]
         return {
             "teacher": serialize(self.teacher) if self.save_teacher else None,
             "student": serialize(self.student),
@@ -582,11 +495,13 @@ class Distiller(DistillationLogs):
             "student_outputs": self.student_outputs,
             "train_teacher": self.train_teacher,
             "save_teacher": self.save_teacher,
+            # What a teacher that is not saved has told is not to be lost.
+            "output_kind": self._kinds.declared or (None if None in known else known),
             "name": self.name,
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "Distiller":
         config = dict(config)
         deserialize = keras.saving.deserialize_keras_object
         for key in ("teacher", "student"):
@@ -599,38 +514,21 @@ class Distiller(DistillationLogs):
         config["distillation_loss_weights"] = dict(
             zip(config["distillation_losses"], weights, strict=True)
         )
-        return cls(**config)
+        distiller = cls(**config)
+        # In files of version 0.1 all outputs tell classes apart.
+        distiller._kinds.of_classes = "output_kind" not in config
+        return distiller
 
-    def __dir__(self):
+    def __dir__(self) -> list[str]:
         # Keras saves what it finds by `dir`; this is how the teacher stays out.
-        names = super().__dir__()
+        names = list(super().__dir__())
         return names if self.save_teacher else [n for n in names if n != "teacher"]
 
 
-def _checked_teacher(teacher, outputs: str, losses) -> LiveTeacher | CachedTeacher:
-    """A teacher that is ready, once all is checked that can be without a student."""
-    if not isinstance(teacher, keras.Model):
-        check_choice("teacher_outputs", outputs, ("logits",))
-        return CachedTeacher(teacher, _paths(losses, "teacher_layer_name"))
-    check_last_activation(teacher, outputs, "teacher_outputs")
-    live = LiveTeacher(teacher, outputs, _layers(teacher, losses, "teacher_layer_name"))
-    live.check_finite()
-    return live
-
-
-def _paths(losses, attribute: str) -> list[str]:
-    """The paths of the layers that `losses` tap."""
-    paths = [getattr(loss, attribute, None) for loss in losses]
-    return [path for path in dict.fromkeys(paths) if path is not None]
-
-
-def _layers(model, losses, attribute: str) -> dict[str, keras.layers.Layer]:
-    """The layers that `losses` tap in `model`, by their paths."""
-    return {path: find_layer(model, path) for path in _paths(losses, attribute)}
-
-
-def _side(path, logits, taps, layers):
-    """What a loss compares: a tapped layer's output, or the final logits."""
-    if path is None:
-        return logits
-    return keras.tree.map_structure(at_least_float32, taps.output(layers[path]))
+def _build_on_inputs(student: keras.Model, inputs: Any) -> None:
+    if inputs is not None:
+        student(
+            keras.tree.map_structure(
+                lambda t: keras.KerasTensor(t.shape, t.dtype), inputs
+            )
+        )

@@ -1,100 +1,122 @@
 """What a distiller logs: losses by name, and fidelity to the teacher."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import keras
 
-from keras_kd import backend
+from keras_kd.backend import replica_count
 from keras_kd.metrics import Fidelity
+from keras_kd.outputs import Kind
 
 
-class DistillationLogs(backend.DistillationTrainer):
-    """The metrics of a distiller, and which of them a step has something to say of.
+class DistillationLogs:
+    """The metrics of a distiller, and which of them there is something to say of.
 
-    `keras_kd.Distiller` says by `_is_supervised` whether a teacher has spoken.
+    A plain object, which Keras does not track: what was logged is in no saved file.
+
+    Args:
+        loss_names: of the distillation losses.
     """
 
-    def _build_logs(self, loss_names: list[str], outputs):
-        """Creates the metrics.
-
-        Args:
-            loss_names: of the distillation losses.
-            outputs: the student's symbolic outputs, `None` where not known yet.
-        """
+    def __init__(self, loss_names: Sequence[str]):
         mean = keras.metrics.Mean
-        self._student_loss_tracker = mean(name="student_loss")
-        self._distillation_loss_tracker = mean(name="distillation_loss")
-        self._teacher_loss_tracker = mean(name="teacher_loss")
-        self._named_loss_trackers = (
+        self.student_loss = mean(name="student_loss")
+        self.distillation_loss = mean(name="distillation_loss")
+        self.teacher_loss = mean(name="teacher_loss")
+        self.named_losses = (
             [mean(name=f"{name}_loss") for name in loss_names]
             if len(loss_names) > 1
             else []
         )
-        self._fidelity = Fidelity(name="fidelity")
-        self._output_fidelities: list[keras.metrics.Metric] = []
-        if outputs is not None:
-            self._build_output_fidelities(outputs)
+        self.fidelity = Fidelity(name="fidelity")
+        self.output_fidelities: list[Fidelity] = []
 
-    def _log(self, tracker, value, rows):
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """All of them, in the order of the logs."""
+        return [
+            self.student_loss,
+            self.distillation_loss,
+            self.teacher_loss,
+            *self.named_losses,
+            self.fidelity,
+            *self.output_fidelities,
+        ]
+
+    def build(self, output_names: Sequence[str]) -> None:
+        """Creates the fidelities of several outputs, once these are known."""
+        if len(output_names) > 1 and not self.output_fidelities:
+            self.output_fidelities = [Fidelity(f"{n}_fidelity") for n in output_names]
+
+    def record(self, metric: keras.metrics.Metric, value: Any, rows: Any) -> None:
+        """Counts a loss of one batch.
+
+        Args:
+            metric: one of these.
+            value: the mean over the examples.
+            rows: how many they are.
+        """
         # A loss carries 1 / replicas, so that the replicas' gradients add up to that
         # of the mean. What is logged does not.
-        tracker.update_state(value * backend.replica_count(), sample_weight=rows)
+        metric.update_state(value * replica_count(), sample_weight=rows)
 
-    def _build_output_fidelities(self, outputs):
-        leaves = keras.tree.flatten(outputs)
-        if len(leaves) > 1:
-            names = list(outputs) if isinstance(outputs, Mapping) else None
-            names = names or getattr(self.student, "output_names", None)
-            if names is None or len(names) != len(leaves):
-                names = [f"output_{i}" for i in range(len(leaves))]
-            if isinstance(outputs, Mapping):
-                names = sorted(names)  # as `keras.tree.flatten` orders them
-            self._output_fidelities = [Fidelity(f"{n}_fidelity") for n in names]
+    def record_named(self, number: int, value: Any, rows: Any) -> None:
+        """Counts one of several distillation losses, by its number."""
+        if self.named_losses:
+            self.record(self.named_losses[number], value, rows)
 
-    def _log_fidelity(self, teacher_logits, student_logits):
-        pairs = list(
-            zip(
-                keras.tree.flatten(teacher_logits),
-                keras.tree.flatten(student_logits),
-                strict=True,
-            )
+    def record_fidelity(
+        self, teacher: Any, student: Any, kinds: Sequence[Kind | None]
+    ) -> None:
+        """Counts the agreement on one batch, of each output on which there is one.
+
+        Args:
+            teacher: structure of logits.
+            student: likewise.
+            kinds: of each output.
+        """
+        pairs = zip(
+            keras.tree.flatten(teacher),
+            keras.tree.flatten(student),
+            kinds,
+            strict=True,
         )
-        for i, (teacher, student) in enumerate(pairs):
-            if tuple(teacher.shape[1:]) == tuple(student.shape[1:]):
-                self._fidelity.update_state(teacher, student)
-                if self._output_fidelities:
-                    self._output_fidelities[i].update_state(teacher, student)
+        for i, (one, other, kind) in enumerate(pairs):
+            same_shape = tuple(one.shape[1:]) == tuple(other.shape[1:])
+            if kind is not None and kind.DECIDES and same_shape:
+                self.fidelity.update_state(one, other, output_kind=kind.NAME)
+                if self.output_fidelities:
+                    self.output_fidelities[i].update_state(
+                        one, other, output_kind=kind.NAME
+                    )
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        """The logs: those of the labels only with labels, of the teacher with one."""
-        supervised = self._is_supervised()
-        left_out = []
-        if y is None:
-            left_out += [self._compile_metrics, *self._compile_loss_metrics()]
-        elif self._compile_metrics is not None:
-            self._compile_metrics.update_state(y, y_pred, sample_weight)
-        if y is None or self._compile_loss is None:
-            left_out.append(self._student_loss_tracker)
-        if not supervised:
-            left_out += [self._distillation_loss_tracker, self._fidelity]
-            left_out += [*self._named_loss_trackers, *self._output_fidelities]
-        if not (supervised and self.train_teacher):
-            left_out.append(self._teacher_loss_tracker)
-        return self._results(left_out)
+    def without_decision(self, kinds: Sequence[Kind | None]) -> list[Any]:
+        """The fidelities of outputs on which nothing is decided."""
+        undecided = [kind is None or not kind.DECIDES for kind in kinds]
+        found: list[Any] = [self.fidelity] if all(undecided) else []
+        return found + [
+            metric
+            for metric, silent in zip(self.output_fidelities, undecided, strict=False)
+            if silent
+        ]
 
-    def get_metrics_result(self):
-        """All logs there are; metrics that no label has reached yet have none."""
-        metrics = self._compile_metrics
-        return self._results([] if metrics is None or metrics.built else [metrics])
+    def of_teacher(self) -> list[Any]:
+        """Those of which only a step with a teacher has something to say."""
+        return [
+            self.distillation_loss,
+            self.fidelity,
+            *self.named_losses,
+            *self.output_fidelities,
+        ]
 
-    def _results(self, left_out):
-        logs = {}
-        for metric in self.metrics:
-            if any(metric is m for m in left_out):
-                continue
+
+def results(metrics: Iterable[Any], left_out: Iterable[Any]) -> dict[str, Any]:
+    """The logs of `metrics`, without some of them."""
+    silent = {id(metric) for metric in left_out}
+    logs: dict[str, Any] = {}
+    for metric in metrics:
+        if id(metric) not in silent:
             result = metric.result()
             logs.update(result if isinstance(result, dict) else {metric.name: result})
-        return logs
-
-    def _compile_loss_metrics(self):
-        return self._compile_loss.metrics if self._compile_loss is not None else []
+    return logs

@@ -1,22 +1,111 @@
-"""How a distiller calls one distillation loss."""
+"""The distillation losses: what each receives, and their weighted sum."""
 
 import inspect
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import keras
+from keras import ops
 
 from keras_kd.backend import replica_count
+from keras_kd.outputs import at_least_float32
+from keras_kd.teachers.supervision import TappedOutputs
 
 
-def distillation_term(loss, teacher_outputs, student_outputs, y_true, sample_weight):
+class Side(NamedTuple):
+    """What a teacher or a student gave, as losses compare it.
+
+    Attributes:
+        logits: the final ones.
+        taps: what tapped layers gave.
+        layers: by path.
+    """
+
+    logits: Any
+    taps: TappedOutputs | None
+    layers: Mapping[str, keras.layers.Layer]
+
+    def compared(self, path: str | None) -> Any:
+        """A tapped layer's output, or the final logits without a path."""
+        if path is None:
+            return self.logits
+        assert self.taps is not None
+        tapped = self.taps.output(self.layers[path])
+        return keras.tree.map_structure(at_least_float32, tapped)
+
+
+class DistillationTerms:
+    """The distillation losses of a distiller with their names and weights.
+
+    Args:
+        losses: `keras.distillation.DistillationLoss` objects.
+        weights: of each.
+        layers: of the student, those that losses tap, by path.
+    """
+
+    def __init__(
+        self,
+        losses: Sequence[Any],
+        weights: Sequence[float],
+        layers: Mapping[str, keras.layers.Layer],
+    ):
+        self._losses = losses
+        self._weights = weights
+        self.layers = layers
+
+    def total(
+        self,
+        teacher: Side,
+        student: Side,
+        y_true: Any,
+        sample_weight: Any,
+        output_kind: Any,
+        record: Callable[[int, Any], None],
+    ) -> Any:
+        """The weighted sum of all losses of one batch.
+
+        Args:
+            teacher: what the teacher gave.
+            student: what the student gave.
+            y_true: labels or `None`.
+            sample_weight: weights of the examples or `None`.
+            output_kind: the names of the outputs' kinds, in their structure.
+            record: is told the value of each loss, by its number.
+        """
+        total: Any = 0.0
+        for i, loss in enumerate(self._losses):
+            # Held constant, also where the teacher is trained along.
+            teacher_side = keras.tree.map_structure(
+                ops.stop_gradient,
+                teacher.compared(getattr(loss, "teacher_layer_name", None)),
+            )
+            student_side = student.compared(getattr(loss, "student_layer_name", None))
+            value = distillation_term(
+                loss, teacher_side, student_side, y_true, sample_weight, output_kind
+            )
+            record(i, value)
+            total = total + self._weights[i] * value
+        return total
+
+
+def distillation_term(
+    loss: Any,
+    teacher_outputs: Any,
+    student_outputs: Any,
+    y_true: Any,
+    sample_weight: Any,
+    output_kind: Any = None,
+) -> Any:
     """The value of one distillation loss on this replica's part of the batch.
 
     Args:
-        loss: a `keras.distillation.DistillationLoss`; it is given `y_true` and
-            `sample_weight` where its `compute_loss` names them.
+        loss: a `keras.distillation.DistillationLoss`; it is given `y_true`,
+            `sample_weight` and `output_kind` where its `compute_loss` names them.
         teacher_outputs: logits, or a tapped layer's output.
         student_outputs: likewise.
         y_true: labels or `None`.
         sample_weight: weights of the examples or `None`.
+        output_kind: the names of the outputs' kinds, in the structure of the outputs.
 
     Returns:
         Scalar, the mean over the examples divided by the number of replicas, so that
@@ -32,6 +121,8 @@ def distillation_term(loss, teacher_outputs, student_outputs, y_true, sample_wei
     kwargs = {}
     if "y_true" in accepted:
         kwargs["y_true"] = y_true
+    if "output_kind" in accepted:
+        kwargs["output_kind"] = output_kind
     if "sample_weight" in accepted:
         kwargs["sample_weight"] = sample_weight
     elif sample_weight is not None:
@@ -52,7 +143,7 @@ def distillation_term(loss, teacher_outputs, student_outputs, y_true, sample_wei
     return value / replicas
 
 
-def _is_scaled(loss, replicas: int) -> bool:
+def _is_scaled(loss: Any, replicas: int) -> bool:
     """Whether the loss divides by the number of replicas itself.
 
     Keras's distillation losses do where they are made of `keras.losses.Loss` objects,

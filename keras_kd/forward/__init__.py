@@ -1,1 +1,38 @@
 """One ordinary forward pass, and what can be read from it."""
+
+from keras_kd.forward.calls import call_without_side_effects
+from keras_kd.forward.examples import Examples
+from keras_kd.forward.paths import find_layer, layer_paths
+from keras_kd.forward.specs import (
+    example_inputs,
+    input_spec,
+    output_shapes,
+    output_spec,
+)
+from keras_kd.forward.taps import (
+    Call,
+    Taps,
+    Watcher,
+    tap,
+    tapped_by,
+    tapping,
+    watching,
+)
+
+__all__ = [
+    "Call",
+    "Examples",
+    "Taps",
+    "Watcher",
+    "call_without_side_effects",
+    "example_inputs",
+    "find_layer",
+    "input_spec",
+    "layer_paths",
+    "output_shapes",
+    "output_spec",
+    "tap",
+    "tapped_by",
+    "tapping",
+    "watching",
+]

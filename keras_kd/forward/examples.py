@@ -21,7 +21,7 @@ class Examples:
             hold NaN or infinity.
     """
 
-    def __init__(self, x, name: str):
+    def __init__(self, x: Any, name: str):
         arrays = _read(x)
         self.values = keras.tree.map_structure(_as_numpy, arrays)
         leaves = keras.tree.flatten(self.values)
@@ -49,7 +49,7 @@ class Examples:
         rows = np.minimum(np.arange(start, start + size), stop - 1)
         whole = stop - start == size
 
-        def leaf(array):
+        def leaf(array: np.ndarray) -> Any:
             chosen = array[start:stop] if whole else array[rows]
             return ops.convert_to_tensor(chosen)
 
@@ -62,19 +62,18 @@ class Examples:
             lambda array: ops.convert_to_tensor(array[rows]), self.values
         )
 
-    def signature(self) -> tuple:
+    def signature(self) -> tuple[tuple[tuple[int, ...], str], ...]:
         """Shapes and dtypes of one example."""
         leaves = keras.tree.flatten(self.values)
         return tuple((leaf.shape[1:], str(leaf.dtype)) for leaf in leaves)
 
 
-def _as_numpy(x) -> np.ndarray:
-    if not isinstance(x, np.ndarray):
-        x = ops.convert_to_numpy(x)
-    return x
+def _as_numpy(x: Any) -> np.ndarray:
+    array: np.ndarray = x if isinstance(x, np.ndarray) else ops.convert_to_numpy(x)
+    return array
 
 
-def _read(x) -> Any:
+def _read(x: Any) -> Any:
     if isinstance(x, dict | tuple):
         return x
     if isinstance(x, list):

@@ -1,11 +1,18 @@
 """Attention transfer: where the activations are, not what they are."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_kd.arguments import check_layer_name, check_number
 from keras_kd.losses.feature_maps import check_channels_last, pool_to_same_size
-from keras_kd.losses.leafwise import LeafwiseLoss, dimensions_agree, sum_over_leaves
+from keras_kd.losses.leafwise import (
+    LeafwiseLoss,
+    Shape,
+    dimensions_agree,
+    sum_over_leaves,
+)
 from keras_kd.losses.reduction import weighted_mean
 
 # The least norm that a map is divided by; a map of zeros stays zero.
@@ -45,14 +52,21 @@ class AttentionTransfer(LeafwiseLoss):
     1.0
     """
 
-    def __init__(self, teacher_layer_name, student_layer_name, p=2):
+    def __init__(
+        self,
+        teacher_layer_name: str | None,
+        student_layer_name: str | None,
+        p: float = 2,
+    ):
         check_layer_name("teacher_layer_name", teacher_layer_name)
         check_layer_name("student_layer_name", student_layer_name)
         self.teacher_layer_name = teacher_layer_name
         self.student_layer_name = student_layer_name
         self.p = check_number("p", p, at_least=1)
 
-    def validate_model_compatibility(self, teacher, student):
+    def validate_model_compatibility(
+        self, teacher: keras.Model, student: keras.Model
+    ) -> None:
         """Refuses models without these layers, or with their channels first.
 
         Raises:
@@ -61,7 +75,7 @@ class AttentionTransfer(LeafwiseLoss):
         check_channels_last("teacher_layer_name", teacher, self.teacher_layer_name)
         check_channels_last("student_layer_name", student, self.student_layer_name)
 
-    def check_shapes(self, teacher_shape, student_shape):
+    def check_shapes(self, teacher_shape: Shape, student_shape: Shape) -> None:
         feature_maps = len(teacher_shape) == len(student_shape) == 4
         if not feature_maps or not dimensions_agree(teacher_shape[0], student_shape[0]):
             self.refuse_shapes(
@@ -71,8 +85,12 @@ class AttentionTransfer(LeafwiseLoss):
             )
 
     def compute_loss(
-        self, teacher_outputs, student_outputs, sample_weight=None, **kwargs
-    ):
+        self,
+        teacher_outputs: Any,
+        student_outputs: Any,
+        sample_weight: Any = None,
+        **kwargs: Any,
+    ) -> Any:
         """The loss of one batch.
 
         Args:
@@ -90,20 +108,22 @@ class AttentionTransfer(LeafwiseLoss):
             sample_weight=sample_weight,
         )
 
-    def _leaf_loss(self, teacher, student, outputs, sample_weight):
+    def _leaf_loss(
+        self, teacher: Any, student: Any, outputs: Any, sample_weight: Any
+    ) -> Any:
         teacher, student = pool_to_same_size(teacher, student)
         difference = self._attention(student) - self._attention(teacher)
         return weighted_mean(
             ops.mean(ops.square(difference), axis=-1), sample_weight=sample_weight
         )
 
-    def _attention(self, features):
+    def _attention(self, features: Any) -> Any:
         powers = ops.power(ops.abs(features), self.p)
         attention = ops.reshape(ops.mean(powers, axis=-1), (ops.shape(features)[0], -1))
         squared_norm = ops.sum(ops.square(attention), axis=-1, keepdims=True)
         return attention * ops.rsqrt(ops.maximum(squared_norm, _EPSILON**2))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "teacher_layer_name": self.teacher_layer_name,
             "student_layer_name": self.student_layer_name,

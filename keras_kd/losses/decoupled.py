@@ -1,12 +1,14 @@
 """Decoupled knowledge distillation: the target class apart from the others."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_kd.arguments import check_number
-from keras_kd.losses.leafwise import LeafwiseLoss, sum_over_leaves
-from keras_kd.losses.reduction import valid_positions, weighted_mean
-from keras_kd.outputs.bernoulli import class_logits
+from keras_kd.losses.leafwise import LeafwiseLoss, check_classes, sum_over_leaves
+from keras_kd.losses.reduction import weighted_mean
+from keras_kd.outputs import class_logits, valid_positions
 
 # A logit that leaves its class out of a softmax, and is finite to keep 0 * log 0 at 0.
 _LEFT_OUT = -1e9
@@ -43,19 +45,22 @@ class DecoupledKD(LeafwiseLoss):
     1.1166
     """
 
-    def __init__(self, alpha=1.0, beta=8.0, temperature=4.0):
+    of_classes = True
+
+    def __init__(self, alpha: float = 1.0, beta: float = 8.0, temperature: float = 4.0):
         self.alpha = check_number("alpha", alpha, at_least=0)
         self.beta = check_number("beta", beta, at_least=0)
         self.temperature = check_number("temperature", temperature, above=0)
 
     def compute_loss(
         self,
-        teacher_outputs,
-        student_outputs,
-        y_true=None,
-        sample_weight=None,
-        **kwargs,
-    ):
+        teacher_outputs: Any,
+        student_outputs: Any,
+        y_true: Any = None,
+        sample_weight: Any = None,
+        output_kind: Any = None,
+        **kwargs: Any,
+    ) -> Any:
         """The loss of one batch.
 
         Args:
@@ -64,12 +69,15 @@ class DecoupledKD(LeafwiseLoss):
             y_true: class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot of
                 the logits' shape. Required.
             sample_weight: `(batch,)` or `(batch, ...)`.
+            output_kind: what the outputs are, one for all or a structure of names;
+                `None` for classes.
 
         Returns:
             Scalar.
 
         Raises:
-            ValueError: there are no labels, or of a shape that is none of these.
+            ValueError: there are no labels, or of a shape that is none of these, or an
+                output does not tell classes apart.
         """
         return sum_over_leaves(
             self._leaf_loss,
@@ -77,16 +85,26 @@ class DecoupledKD(LeafwiseLoss):
             student_outputs,
             y_true=y_true,
             sample_weight=sample_weight,
+            output_kind=output_kind,
         )
 
-    def _leaf_loss(self, teacher, student, outputs, y_true, sample_weight):
+    def _leaf_loss(
+        self,
+        teacher: Any,
+        student: Any,
+        outputs: Any,
+        y_true: Any,
+        sample_weight: Any,
+        output_kind: str | None,
+    ) -> Any:
+        check_classes(self, output_kind, student.shape[-1])
         labels = _class_indices(y_true, student)
         teacher, student = class_logits(teacher), class_logits(student)
         is_target = ops.one_hot(labels, student.shape[-1], dtype="bool")
         log_p = ops.log_softmax(teacher / self.temperature)
         log_q = ops.log_softmax(student / self.temperature)
 
-        def target_and_rest(log_probabilities):
+        def target_and_rest(log_probabilities: Any) -> tuple[Any, Any, Any]:
             target = ops.where(is_target, log_probabilities, 0.0)
             rest = ops.where(is_target, _LEFT_OUT, log_probabilities)
             return ops.sum(target, axis=-1), ops.logsumexp(rest, axis=-1), rest
@@ -104,7 +122,7 @@ class DecoupledKD(LeafwiseLoss):
         valid = valid_positions(outputs, values.dtype)
         return self.temperature**2 * weighted_mean(values, valid, sample_weight)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "alpha": self.alpha,
             "beta": self.beta,
@@ -112,7 +130,7 @@ class DecoupledKD(LeafwiseLoss):
         }
 
 
-def _class_indices(y_true, logits):
+def _class_indices(y_true: Any, logits: Any) -> Any:
     if y_true is None:
         raise ValueError(
             "DecoupledKD needs labels: it treats the label's class apart from the "

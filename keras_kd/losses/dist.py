@@ -1,12 +1,14 @@
 """DIST: relations within and between classes, up to scale and shift."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_kd.arguments import check_number
-from keras_kd.losses.leafwise import LeafwiseLoss, sum_over_leaves
-from keras_kd.losses.reduction import valid_positions, weighted_mean
-from keras_kd.outputs.bernoulli import class_logits
+from keras_kd.losses.leafwise import LeafwiseLoss, check_classes, sum_over_leaves
+from keras_kd.losses.reduction import weighted_mean
+from keras_kd.outputs import class_logits, valid_positions
 
 # What varies by less than this, relative to its size, is constant up to rounding.
 _CONSTANT = 1e-6
@@ -36,7 +38,8 @@ class DIST(LeafwiseLoss):
         temperature: `tau` > 0.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range; or, when called, an output does
+            not tell classes apart.
 
     Source: Huang et al., "Knowledge Distillation from A Stronger Teacher", NeurIPS
     2022, equation 9.
@@ -48,24 +51,42 @@ class DIST(LeafwiseLoss):
     0.0
     """
 
-    def __init__(self, beta=1.0, gamma=1.0, temperature=1.0):
+    of_classes = True
+
+    def __init__(self, beta: float = 1.0, gamma: float = 1.0, temperature: float = 1.0):
         self.beta = check_number("beta", beta, at_least=0)
         self.gamma = check_number("gamma", gamma, at_least=0)
         self.temperature = check_number("temperature", temperature, above=0)
 
-    def compute_loss(self, teacher_outputs, student_outputs, **kwargs):
+    def compute_loss(
+        self,
+        teacher_outputs: Any,
+        student_outputs: Any,
+        output_kind: Any = None,
+        **kwargs: Any,
+    ) -> Any:
         """The loss of one batch.
 
         Args:
             teacher_outputs: logits `(batch, ..., classes)`, or a structure of such.
             student_outputs: logits of the same shape.
+            output_kind: what the outputs are, one for all or a structure of names;
+                `None` for classes.
 
         Returns:
             Scalar.
-        """
-        return sum_over_leaves(self._leaf_loss, teacher_outputs, student_outputs)
 
-    def _leaf_loss(self, teacher, student, outputs):
+        Raises:
+            ValueError: an output does not tell classes apart.
+        """
+        return sum_over_leaves(
+            self._leaf_loss, teacher_outputs, student_outputs, output_kind=output_kind
+        )
+
+    def _leaf_loss(
+        self, teacher: Any, student: Any, outputs: Any, output_kind: str | None
+    ) -> Any:
+        check_classes(self, output_kind, student.shape[-1])
         p = self._probabilities(teacher)
         q = self._probabilities(student)
         valid = ops.reshape(valid_positions(outputs, q.dtype), (-1,))
@@ -74,13 +95,13 @@ class DIST(LeafwiseLoss):
         intra = ops.mean(1.0 - columns)
         return self.temperature**2 * (self.beta * inter + self.gamma * intra)
 
-    def _probabilities(self, logits):
+    def _probabilities(self, logits: Any) -> Any:
         logits = class_logits(logits)
         return ops.reshape(
             ops.softmax(logits / self.temperature), (-1, logits.shape[-1])
         )
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "beta": self.beta,
             "gamma": self.gamma,
@@ -88,7 +109,7 @@ class DIST(LeafwiseLoss):
         }
 
 
-def _correlation(x, y, weights):
+def _correlation(x: Any, y: Any, weights: Any) -> Any:
     """Pearson correlation over the last axis, 0 where one side is constant.
 
     Args:
@@ -98,7 +119,7 @@ def _correlation(x, y, weights):
     """
     count = ops.maximum(ops.sum(weights, axis=-1, keepdims=True), 1.0)
 
-    def centre(z):
+    def centre(z: Any) -> tuple[Any, Any, Any]:
         z = weights * z
         centred = weights * (z - ops.sum(z, axis=-1, keepdims=True) / count)
         variation = ops.sum(ops.square(centred), axis=-1)

@@ -1,17 +1,20 @@
 """Feature hints: a teacher's layer guides a student's."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_kd.arguments import check_layer_name
-from keras_kd.forward.taps import (
+from keras_kd.forward import (
     call_without_side_effects,
     example_inputs,
     output_shapes,
 )
 from keras_kd.losses.feature_maps import check_channels_last, pool_to_same_size
-from keras_kd.losses.leafwise import comparable, dimensions_agree
-from keras_kd.losses.reduction import valid_positions, weighted_mean
+from keras_kd.losses.leafwise import Shape, comparable, dimensions_agree
+from keras_kd.losses.reduction import weighted_mean
+from keras_kd.outputs import valid_positions
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -53,17 +56,21 @@ class FeatureHint(keras.layers.Layer, keras.distillation.DistillationLoss):
     """
 
     def __init__(
-        self, teacher_layer_name, student_layer_name, name="feature_hint", **kwargs
+        self,
+        teacher_layer_name: str | None,
+        student_layer_name: str | None,
+        name: str = "feature_hint",
+        **kwargs: Any,
     ):
         check_layer_name("teacher_layer_name", teacher_layer_name)
         check_layer_name("student_layer_name", student_layer_name)
         super().__init__(name=name, **kwargs)
         self.teacher_layer_name = teacher_layer_name
         self.student_layer_name = student_layer_name
-        self.projection = None
-        self._channels = None
+        self.projection: keras.layers.Dense | None = None
+        self._channels: tuple[int | None, int | None] | None = None
 
-    def build(self, teacher_shape, student_shape):
+    def build(self, teacher_shape: Shape, student_shape: Shape) -> None:
         """Creates the projection, if one is needed.
 
         Args:
@@ -82,7 +89,9 @@ class FeatureHint(keras.layers.Layer, keras.distillation.DistillationLoss):
             )
             self.projection.build(tuple(student_shape))
 
-    def validate_model_compatibility(self, teacher, student):
+    def validate_model_compatibility(
+        self, teacher: keras.Model, student: keras.Model
+    ) -> None:
         """Finds the features' channels and creates the projection, if not done yet.
 
         Raises:
@@ -98,7 +107,7 @@ class FeatureHint(keras.layers.Layer, keras.distillation.DistillationLoss):
         if not self.built:
             self.build(teacher_shape, student_shape)
 
-    def validate_outputs(self, teacher_outputs, student_outputs):
+    def validate_outputs(self, teacher_outputs: Any, student_outputs: Any) -> None:
         """Refuses features that cannot be compared.
 
         Raises:
@@ -133,7 +142,9 @@ class FeatureHint(keras.layers.Layer, keras.distillation.DistillationLoss):
                 "distiller does."
             )
 
-    def _check_rank_and_channels(self, teacher_shape, student_shape):
+    def _check_rank_and_channels(
+        self, teacher_shape: Shape, student_shape: Shape
+    ) -> None:
         if not len(teacher_shape) == len(student_shape) > 1:
             raise ValueError(
                 "FeatureHint needs features `(batch, ..., channels)` of the same rank. "
@@ -147,8 +158,12 @@ class FeatureHint(keras.layers.Layer, keras.distillation.DistillationLoss):
             )
 
     def compute_loss(
-        self, teacher_outputs, student_outputs, sample_weight=None, **kwargs
-    ):
+        self,
+        teacher_outputs: Any,
+        student_outputs: Any,
+        sample_weight: Any = None,
+        **kwargs: Any,
+    ) -> Any:
         """The loss of one batch.
 
         Args:
@@ -171,7 +186,7 @@ class FeatureHint(keras.layers.Layer, keras.distillation.DistillationLoss):
         errors = ops.mean(ops.square(student - teacher), axis=-1)
         return weighted_mean(errors, valid, sample_weight)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "teacher_layer_name": self.teacher_layer_name,
@@ -179,7 +194,7 @@ class FeatureHint(keras.layers.Layer, keras.distillation.DistillationLoss):
         }
 
 
-def _feature_shape(model, path, partner):
+def _feature_shape(model: keras.Model, path: str | None, partner: keras.Model) -> Shape:
     """The shape of one example's features."""
     if not model.built:
         raise ValueError(

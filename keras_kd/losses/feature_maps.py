@@ -1,13 +1,15 @@
 """What losses on feature maps share: one layout, one size."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
-from keras_kd.forward.taps import find_layer
+from keras_kd.forward import find_layer
 
 
-def check_channels_last(argument, model, path) -> None:
+def check_channels_last(argument: str, model: keras.Model, path: str | None) -> None:
     """Refuses a tapped layer that is not there, or has its channels first.
 
     Raises:
@@ -23,7 +25,7 @@ def check_channels_last(argument, model, path) -> None:
         )
 
 
-def pool_to_same_size(teacher, student):
+def pool_to_same_size(teacher: Any, student: Any) -> tuple[Any, Any]:
     """Feature maps of one size: along each axis the longer is averaged to the shorter.
 
     Args:
@@ -44,7 +46,7 @@ def pool_to_same_size(teacher, student):
     return teacher, student
 
 
-def _average_pool(x, axis, size):
+def _average_pool(x: Any, axis: int, size: int) -> Any:
     """Adaptive average pooling: bin `i` is `floor(i n / m) : ceil((i + 1) n / m)`."""
     n = x.shape[axis]
     bins = np.zeros((n, size))

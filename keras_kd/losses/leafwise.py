@@ -1,11 +1,14 @@
 """Losses that take nested outputs leaf by leaf."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, Self, TypeAlias
 
 import keras
 from keras import ops
 
-from keras_kd.outputs.form import at_least_float32
+from keras_kd.outputs import at_least_float32, kind_of_classes
+
+Shape: TypeAlias = tuple[int | None, ...]
 
 
 class LeafwiseLoss(keras.distillation.DistillationLoss):
@@ -17,8 +20,10 @@ class LeafwiseLoss(keras.distillation.DistillationLoss):
 
     teacher_layer_name: str | None = None
     student_layer_name: str | None = None
+    of_classes = False
+    """Whether it is about probabilities of classes, and of nothing else."""
 
-    def check_shapes(self, teacher_shape, student_shape) -> None:
+    def check_shapes(self, teacher_shape: Shape, student_shape: Shape) -> None:
         """Refuses one pair of outputs by their shapes.
 
         Raises:
@@ -35,14 +40,16 @@ class LeafwiseLoss(keras.distillation.DistillationLoss):
                 student_shape,
             )
 
-    def refuse_shapes(self, expected, teacher_shape, student_shape):
+    def refuse_shapes(
+        self, expected: str, teacher_shape: Shape, student_shape: Shape
+    ) -> NoReturn:
         """Raises the error of `check_shapes`."""
         raise ValueError(
             f"{type(self).__name__} needs `teacher_outputs` and `student_outputs` "
             f"{expected}. Received: shapes {teacher_shape} and {student_shape}"
         )
 
-    def validate_outputs(self, teacher_outputs, student_outputs):
+    def validate_outputs(self, teacher_outputs: Any, student_outputs: Any) -> None:
         """Refuses outputs that cannot be compared.
 
         Raises:
@@ -65,12 +72,17 @@ class LeafwiseLoss(keras.distillation.DistillationLoss):
             self.check_shapes(tuple(teacher.shape), tuple(student.shape))
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         """A loss with the given configuration."""
         return cls(**config)
 
 
-def sum_over_leaves(leaf_loss, teacher_outputs, student_outputs, **shared):
+def sum_over_leaves(
+    leaf_loss: Callable[..., Any],
+    teacher_outputs: Any,
+    student_outputs: Any,
+    **shared: Any,
+) -> Any:
     """The sum of one term for each output.
 
     Args:
@@ -104,7 +116,7 @@ def sum_over_leaves(leaf_loss, teacher_outputs, student_outputs, **shared):
     return sum(terms)
 
 
-def comparable(teacher, student):
+def comparable(teacher: Any, student: Any) -> tuple[Any, Any]:
     """A pair of outputs as a loss takes them.
 
     Returns:
@@ -115,12 +127,28 @@ def comparable(teacher, student):
     return ops.stop_gradient(teacher), student
 
 
-def dimensions_agree(one, other) -> bool:
+def check_classes(
+    loss: LeafwiseLoss, output_kind: str | None, units: int | None
+) -> None:
+    """Refuses an output that does not tell classes apart.
+
+    Raises:
+        ValueError: it is a value, or a set of labels.
+    """
+    if output_kind not in (None, kind_of_classes(units).NAME):
+        raise ValueError(
+            f"{type(loss).__name__} is about the probabilities of classes. Received: "
+            f"an output of {units} units with output_kind='{output_kind}'. Use "
+            "`SoftTargets` or `LogitMSE`."
+        )
+
+
+def dimensions_agree(one: int | None, other: int | None) -> bool:
     """Whether two dimensions are equal, or one is not known yet."""
     return one is None or other is None or one == other
 
 
-def _one_per_leaf(argument, value, outputs):
+def _one_per_leaf(argument: str, value: Any, outputs: Any) -> list[Any]:
     count = len(keras.tree.flatten(outputs))
     if not keras.tree.is_nested(value):
         return [value] * count
@@ -138,7 +166,7 @@ def _one_per_leaf(argument, value, outputs):
     return values
 
 
-def _describe(structure):
+def _describe(structure: Any) -> Any:
     return keras.tree.map_structure(
         lambda leaf: (
             type(leaf).__name__

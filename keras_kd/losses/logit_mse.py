@@ -1,10 +1,13 @@
-"""Regression on logits."""
+"""Regression on logits, or on values."""
+
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_kd.losses.leafwise import LeafwiseLoss, sum_over_leaves
-from keras_kd.losses.reduction import valid_positions, weighted_mean
+from keras_kd.losses.reduction import weighted_mean
+from keras_kd.outputs import valid_positions
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -27,8 +30,12 @@ class LogitMSE(LeafwiseLoss):
     """
 
     def compute_loss(
-        self, teacher_outputs, student_outputs, sample_weight=None, **kwargs
-    ):
+        self,
+        teacher_outputs: Any,
+        student_outputs: Any,
+        sample_weight: Any = None,
+        **kwargs: Any,
+    ) -> Any:
         """The loss of one batch.
 
         Args:
@@ -46,10 +53,12 @@ class LogitMSE(LeafwiseLoss):
             sample_weight=sample_weight,
         )
 
-    def _leaf_loss(self, teacher, student, outputs, sample_weight):
+    def _leaf_loss(
+        self, teacher: Any, student: Any, outputs: Any, sample_weight: Any
+    ) -> Any:
         errors = ops.mean(ops.square(student - teacher), axis=-1)
         valid = valid_positions(outputs, errors.dtype)
         return weighted_mean(errors, valid, sample_weight)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {}

@@ -1,10 +1,17 @@
 """Relational knowledge distillation: distances and angles between examples."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_kd.arguments import check_layer_name, check_number
-from keras_kd.losses.leafwise import LeafwiseLoss, dimensions_agree, sum_over_leaves
+from keras_kd.losses.leafwise import (
+    LeafwiseLoss,
+    Shape,
+    dimensions_agree,
+    sum_over_leaves,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -49,10 +56,10 @@ class RelationalKD(LeafwiseLoss):
 
     def __init__(
         self,
-        distance_weight=25.0,
-        angle_weight=50.0,
-        teacher_layer_name=None,
-        student_layer_name=None,
+        distance_weight: float = 25.0,
+        angle_weight: float = 50.0,
+        teacher_layer_name: str | None = None,
+        student_layer_name: str | None = None,
     ):
         self.distance_weight = check_number(
             "distance_weight", distance_weight, at_least=0
@@ -63,7 +70,7 @@ class RelationalKD(LeafwiseLoss):
         self.teacher_layer_name = teacher_layer_name
         self.student_layer_name = student_layer_name
 
-    def check_shapes(self, teacher_shape, student_shape):
+    def check_shapes(self, teacher_shape: Shape, student_shape: Shape) -> None:
         ranks = min(len(teacher_shape), len(student_shape))
         if ranks < 2 or not dimensions_agree(teacher_shape[0], student_shape[0]):
             self.refuse_shapes(
@@ -72,7 +79,9 @@ class RelationalKD(LeafwiseLoss):
                 student_shape,
             )
 
-    def compute_loss(self, teacher_outputs, student_outputs, **kwargs):
+    def compute_loss(
+        self, teacher_outputs: Any, student_outputs: Any, **kwargs: Any
+    ) -> Any:
         """The loss of one batch.
 
         Args:
@@ -84,7 +93,7 @@ class RelationalKD(LeafwiseLoss):
         """
         return sum_over_leaves(self._leaf_loss, teacher_outputs, student_outputs)
 
-    def _leaf_loss(self, teacher, student, outputs):
+    def _leaf_loss(self, teacher: Any, student: Any, outputs: Any) -> Any:
         teacher_distances, teacher_directions = _relations(teacher)
         student_distances, student_directions = _relations(student)
         loss = ops.zeros((), dtype=student.dtype)
@@ -98,7 +107,7 @@ class RelationalKD(LeafwiseLoss):
             )
         return loss
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             "distance_weight": self.distance_weight,
             "angle_weight": self.angle_weight,
@@ -107,7 +116,7 @@ class RelationalKD(LeafwiseLoss):
         }
 
 
-def _relations(embeddings):
+def _relations(embeddings: Any) -> tuple[Any, Any]:
     """Distances `(n, n)` and unit vectors `(n, n, d)` from each example to each."""
     e = ops.reshape(embeddings, (ops.shape(embeddings)[0], -1))
     # Differences, not a Gram matrix: that is cheaper, but leaves only rounding noise
@@ -119,16 +128,16 @@ def _relations(embeddings):
     return ops.where(apart, safe, 0.0), differences / safe[..., None]
 
 
-def _relative(distances):
+def _relative(distances: Any) -> Any:
     """Distances in units of their mean over pairs of different examples."""
     n = ops.cast(ops.shape(distances)[0], distances.dtype)
     mean = ops.sum(distances) / ops.maximum(n * (n - 1), 1.0)
     return distances / ops.where(mean > 0, mean, 1.0)
 
 
-def _cosines(directions):
+def _cosines(directions: Any) -> Any:
     return ops.matmul(directions, ops.transpose(directions, (0, 2, 1)))
 
 
-def _mean_huber(teacher, student):
+def _mean_huber(teacher: Any, student: Any) -> Any:
     return ops.mean(keras.losses.huber(teacher, student, delta=1.0))

@@ -1,12 +1,13 @@
-"""Soft targets: the teacher's class probabilities at a temperature."""
+"""Soft targets: what the teacher predicts, at a temperature."""
+
+from typing import Any, Literal
 
 import keras
-from keras import ops
 
-from keras_kd.arguments import check_number
+from keras_kd.arguments import check_choice, check_number
 from keras_kd.losses.leafwise import LeafwiseLoss, sum_over_leaves
-from keras_kd.losses.reduction import valid_positions, weighted_mean
-from keras_kd.outputs.bernoulli import class_logits
+from keras_kd.losses.reduction import weighted_mean
+from keras_kd.outputs import kind_named, kind_of_classes, valid_positions
 
 _DIVERGENCES = ("kl_divergence", "cross_entropy")
 
@@ -18,7 +19,9 @@ class SoftTargets(LeafwiseLoss):
     With $p_t = \mathrm{softmax}(g / \tau)$, $p_s = \mathrm{softmax}(f / \tau)$, the
     divergence is $\mathrm{KL}(p_t \| p_s) = \sum p_t (\log p_t - \log p_s)$ or the
     cross-entropy $-\sum p_t \log p_s$. Both have the same gradient. A single output
-    unit is a Bernoulli variable: sigmoid instead of softmax, two classes.
+    unit is a Bernoulli variable: sigmoid instead of softmax, two classes. Of a set of
+    labels (`output_kind="bernoulli"`) it is the sum over the labels; of values
+    (`"continuous"`) the mean squared error, without a temperature.
 
     Convention: the mean over all examples and positions, with the factor `tau ** 2`.
     For outputs `(batch, classes)` that is torch's `"batchmean"` times `tau ** 2`.
@@ -42,24 +45,32 @@ class SoftTargets(LeafwiseLoss):
     0.3278
     """
 
-    def __init__(self, temperature=4.0, divergence="kl_divergence"):
+    def __init__(
+        self,
+        temperature: float = 4.0,
+        divergence: Literal["kl_divergence", "cross_entropy"] = "kl_divergence",
+    ):
         self.temperature = check_number("temperature", temperature, above=0)
-        if divergence not in _DIVERGENCES:
-            raise ValueError(
-                f"`divergence` must be one of {list(_DIVERGENCES)}. "
-                f"Received: divergence={divergence!r}"
-            )
+        check_choice("divergence", divergence, _DIVERGENCES)
         self.divergence = divergence
 
     def compute_loss(
-        self, teacher_outputs, student_outputs, sample_weight=None, **kwargs
-    ):
+        self,
+        teacher_outputs: Any,
+        student_outputs: Any,
+        sample_weight: Any = None,
+        output_kind: Any = None,
+        **kwargs: Any,
+    ) -> Any:
         """The loss of one batch.
 
         Args:
             teacher_outputs: logits `(batch, ..., classes)`, or a structure of such.
             student_outputs: logits of the same shape.
             sample_weight: `(batch,)` or `(batch, ...)`.
+            output_kind: what the outputs are, `"categorical"`, `"bernoulli"` or
+                `"continuous"`, one for all or a structure of names; `None` for
+                classes.
 
         Returns:
             Scalar.
@@ -69,15 +80,28 @@ class SoftTargets(LeafwiseLoss):
             teacher_outputs,
             student_outputs,
             sample_weight=sample_weight,
+            output_kind=output_kind,
         )
 
-    def _leaf_loss(self, teacher, student, outputs, sample_weight):
-        log_p = ops.log_softmax(class_logits(teacher) / self.temperature)
-        log_q = ops.log_softmax(class_logits(student) / self.temperature)
-        compared = log_p - log_q if self.divergence == "kl_divergence" else -log_q
-        divergence = ops.sum(ops.exp(log_p) * compared, axis=-1)
+    def _leaf_loss(
+        self,
+        teacher: Any,
+        student: Any,
+        outputs: Any,
+        sample_weight: Any,
+        output_kind: str | None,
+    ) -> Any:
+        if output_kind is None:
+            kind = kind_of_classes(student.shape[-1])
+        else:
+            kind = kind_named(output_kind)
+        measure = kind.divergence
+        if self.divergence == "cross_entropy":
+            measure = kind.cross_entropy
+        divergence = measure(teacher, student, self.temperature)
         valid = valid_positions(outputs, divergence.dtype)
-        return self.temperature**2 * weighted_mean(divergence, valid, sample_weight)
+        scale = self.temperature**2 if kind.SOFTENS else 1.0
+        return scale * weighted_mean(divergence, valid, sample_weight)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"temperature": self.temperature, "divergence": self.divergence}

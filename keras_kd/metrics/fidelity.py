@@ -1,39 +1,59 @@
 """Fidelity: how often the student's prediction is the teacher's."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from keras_kd.outputs import (
+    kind_named,
+    kind_of_classes,
+    positional_weights,
+    valid_positions,
+)
 
-def top1_agreement(teacher_outputs, student_outputs):
+
+def top1_agreement(
+    teacher_outputs: Any, student_outputs: Any, output_kind: str | None = None
+) -> Any:
     """Per example, 1.0 where teacher and student predict the same class, else 0.0.
 
     Args:
         teacher_outputs: logits `(..., k)`. With `k = 1` the predicted class is the
             sign of the logit.
         student_outputs: logits of the same shape.
+        output_kind: `"categorical"`, or `"bernoulli"` for a set of labels, of which the
+            share is taken that both decide alike; `None` for classes.
 
     Returns:
         Float tensor `(...)`; NaN where the teacher's outputs are not finite, since
         then there is no prediction to agree with.
+
+    Raises:
+        ValueError: `output_kind` is `"continuous"`: on values nothing is decided.
     """
     teacher_outputs = ops.convert_to_tensor(teacher_outputs)
     student_outputs = ops.convert_to_tensor(student_outputs)
-    if teacher_outputs.shape[-1] == 1:
-        same = ops.equal(teacher_outputs[..., 0] > 0, student_outputs[..., 0] > 0)
+    if output_kind is None:
+        kind = kind_of_classes(teacher_outputs.shape[-1])
     else:
-        same = ops.equal(
-            ops.argmax(teacher_outputs, axis=-1), ops.argmax(student_outputs, axis=-1)
-        )
+        kind = kind_named(output_kind)
+    same = kind.agreement(teacher_outputs, student_outputs)
     finite = ops.all(ops.isfinite(teacher_outputs), axis=-1)
-    return ops.where(finite, ops.cast(same, "float32"), float("nan"))
+    return ops.where(finite, same, float("nan"))
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
-class Fidelity(keras.metrics.MeanMetricWrapper):
+class Fidelity(keras.metrics.Mean):
     """Top-1 agreement of a student with its teacher, the mean over examples.
 
     In sequences the mean is over positions; those that a Keras mask on the student's
     outputs leaves out do not count.
+
+    Args:
+        name: the metric's name.
+        dtype: of the result, as in `keras.metrics.Metric`.
+        output_kind: as in `top1_agreement`.
 
     Source: Stanton et al., "Does Knowledge Distillation Really Work?", NeurIPS 2021.
 
@@ -45,8 +65,46 @@ class Fidelity(keras.metrics.MeanMetricWrapper):
     0.5
     """
 
-    def __init__(self, name="fidelity", dtype=None):
-        super().__init__(top1_agreement, name=name, dtype=dtype)
+    def __init__(
+        self,
+        name: str = "fidelity",
+        dtype: Any = None,
+        output_kind: str | None = None,
+    ):
+        if output_kind is not None:
+            kind_named(output_kind)
+        super().__init__(name=name, dtype=dtype)
+        self.output_kind = output_kind
 
-    def get_config(self):
-        return {"name": self.name, "dtype": self.dtype}
+    def update_state(
+        self,
+        teacher_outputs: Any,
+        student_outputs: Any,
+        sample_weight: Any = None,
+        output_kind: str | None = None,
+    ) -> None:
+        """Counts one batch.
+
+        Args:
+            teacher_outputs: logits `(batch, ..., k)`.
+            student_outputs: logits of the same shape.
+            sample_weight: `(batch,)` or `(batch, ...)`.
+            output_kind: of this batch, where it is not that of the metric.
+        """
+        values = top1_agreement(
+            teacher_outputs, student_outputs, output_kind or self.output_kind
+        )
+        weights = valid_positions(student_outputs, self.dtype)
+        if sample_weight is not None:
+            weights = weights * positional_weights(sample_weight, weights)
+        counted = ops.where(weights != 0, ops.cast(values, self.dtype), 0.0)
+        super().update_state(
+            ops.reshape(counted, (-1,)), sample_weight=ops.reshape(weights, (-1,))
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "dtype": self.dtype,
+            "output_kind": self.output_kind,
+        }

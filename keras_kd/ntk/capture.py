@@ -16,7 +16,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from keras_kd import backend
-from keras_kd.forward import taps
+from keras_kd.forward import tapped_by, watching
 from keras_kd.ntk.factors import Explicit, Factor
 from keras_kd.ntk.opaque import OpaqueCall, gradients_of
 from keras_kd.ntk.outputs import logits_of
@@ -186,7 +186,7 @@ class Capture:
         tap: Callable[[Any, Any], Any],
     ) -> tuple[Any, dict[str, Any]]:
         recorder = Recorder(self.roles)
-        with taps.watching(self.roles.layers, recorder), taps.tapped_by(tap):
+        with watching(self.roles.layers, recorder), tapped_by(tap):
             outputs = logits_of(self._model(), inputs, trainable, non_trainable)
         self._recorder = recorder
         self.unreachable = recorder.unreachable

@@ -14,8 +14,8 @@ import keras
 import numpy as np
 
 from keras_kd import backend
-from keras_kd.forward import taps
-from keras_kd.forward.examples import Examples
+from keras_kd.forward import Examples, call_without_side_effects, tapping
+from keras_kd.keras_internals import flatten_layers
 from keras_kd.ntk.capture import Capture
 from keras_kd.ntk.outputs import logits_of
 from keras_kd.ntk.roles import Roles
@@ -110,7 +110,7 @@ def certified(model, examples: Examples, variables, rules: bool) -> Certified:
         examples.signature(),
         tuple(variables),
         tuple(id(v) for v in model.trainable_variables),
-        tuple(str(layer.dtype_policy.name) for layer in model._flatten_layers()),
+        tuple(str(layer.dtype_policy.name) for layer in flatten_layers(model)),
         rules,
     )
     with _lock:
@@ -131,7 +131,7 @@ def _weakly(model):
 
 
 def _tolerance(model, dtype) -> float:
-    layers = list(model._flatten_layers())
+    layers = flatten_layers(model)
     policies = {layer.compute_dtype for layer in layers}
     quantized = any(layer.quantization_mode == "float8" for layer in layers)
     if quantized or policies & {"float16", "bfloat16"}:
@@ -208,11 +208,11 @@ def _mixing(model, inputs, tolerance: float) -> ValueError:
 
 
 def _first_mixing_layer(model, inputs, tolerance: float) -> str | None:
-    layers = list(model._flatten_layers(include_self=False, recursive=True))
+    layers = flatten_layers(model, include_self=False)
 
     def seen(batch):
-        with taps.tapping(layers) as found:
-            taps.call_without_side_effects(model, batch)
+        with tapping(layers) as found:
+            call_without_side_effects(model, batch)
         return {
             id(layer): [
                 backend.to_numpy(leaf)
@@ -240,4 +240,4 @@ def _one(inputs, i: int):
 
 
 def _contains_layers(layer) -> bool:
-    return any(True for _ in layer._flatten_layers(include_self=False))
+    return bool(flatten_layers(layer, include_self=False))

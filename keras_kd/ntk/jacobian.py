@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from keras_kd import backend
-from keras_kd.forward.examples import Examples
+from keras_kd.forward import Examples
 from keras_kd.ntk.arguments import (
     Implementation,
     check_model,

@@ -7,9 +7,9 @@ import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from keras_kd.forward.taps import call_without_side_effects
+from keras_kd.forward import call_without_side_effects
 from keras_kd.ntk.factors.accumulator import FORMS, Form
-from keras_kd.outputs.form import at_least_float32
+from keras_kd.outputs import at_least_float32
 
 # As a user says which outputs are meant.
 Choice: TypeAlias = (

@@ -3,6 +3,7 @@
 from typing import Any
 
 from keras_kd import backend
+from keras_kd.keras_internals import flatten_layers, own_weights
 from keras_kd.ntk.rules import is_opaque, rule_of
 from keras_kd.ntk.rules.max_pooling import is_simple, max_pooling
 
@@ -28,7 +29,7 @@ class Roles:
         trainable = model.trainable_variables
         self.places = {id(trainable[i]): i for i in variables}
         self.whole_model: dict[int, int] = {}
-        self.layers = list(model._flatten_layers(include_self=False, recursive=True))
+        self.layers = flatten_layers(model, include_self=False)
         self.rules: dict[int, Any] = {}
         self.opaque: set[int] = set()
         self.faster: dict[int, Any] = {}
@@ -37,13 +38,13 @@ class Roles:
         if not rules:
             self.take_whole(list(self.places.values()))
             return
-        owned = {id(v) for layer in self.layers for v in own_variables(layer)}
+        owned = {id(v) for layer in self.layers for v in own_weights(layer)}
         # Held by the model itself: no layer's call says where they are used.
         self.take_whole([p for v, p in self.places.items() if v not in owned])
         for layer in self.layers:
             if is_opaque(layer) and self.wanted(layer.trainable_variables):
                 self.opaque.add(id(layer))
-            elif self.wanted(own_variables(layer)):
+            elif self.wanted(own_weights(layer)):
                 rule = rule_of(layer)
                 if rule is None:
                     self.opaque.add(id(layer))
@@ -68,7 +69,7 @@ class Roles:
                 self.whole_model[key] = self.places.pop(key)
         for layer in self.layers:
             # Nothing is left that they would have to answer for.
-            if not self.wanted(own_variables(layer)):
+            if not self.wanted(own_weights(layer)):
                 self.rules.pop(id(layer), None)
             if not self.wanted(layer.trainable_variables):
                 self.opaque.discard(id(layer))
@@ -78,7 +79,7 @@ class Roles:
         return [
             layer
             for layer in self.layers
-            if id(layer) in self.rules and place in self.wanted(own_variables(layer))
+            if id(layer) in self.rules and place in self.wanted(own_weights(layer))
         ]
 
     def owner_names(self, place: int) -> list[str]:
@@ -86,10 +87,5 @@ class Roles:
         return [
             layer.path or layer.name
             for layer in self.layers
-            if place in self.wanted(own_variables(layer))
+            if place in self.wanted(own_weights(layer))
         ]
-
-
-def own_variables(layer) -> list:
-    """The trainable weights that a layer holds itself, not those of layers inside."""
-    return list(getattr(layer, "_trainable_variables", ()))

@@ -1,1 +1,47 @@
-"""What a model's outputs mean."""
+"""What an output means: a class, a set of labels, or a value; one kind a file."""
+
+from keras_kd.outputs import bernoulli, categorical, continuous
+from keras_kd.outputs.activation import check_last_activation
+from keras_kd.outputs.classes import class_logits, class_margin, decided_class
+from keras_kd.outputs.form import FORMS, Form, at_least_float32, to_logits
+from keras_kd.outputs.inference import (
+    check_output_kind,
+    declared_kinds,
+    inferred_kinds,
+    output_names,
+)
+from keras_kd.outputs.kinds import (
+    KINDS,
+    Kind,
+    KindName,
+    OutputKind,
+    kind_named,
+    kind_of_classes,
+)
+from keras_kd.outputs.positions import positional_weights, valid_positions
+
+__all__ = [
+    "FORMS",
+    "KINDS",
+    "Form",
+    "Kind",
+    "KindName",
+    "OutputKind",
+    "at_least_float32",
+    "bernoulli",
+    "categorical",
+    "check_last_activation",
+    "check_output_kind",
+    "class_logits",
+    "class_margin",
+    "continuous",
+    "decided_class",
+    "declared_kinds",
+    "inferred_kinds",
+    "kind_named",
+    "kind_of_classes",
+    "output_names",
+    "positional_weights",
+    "to_logits",
+    "valid_positions",
+]

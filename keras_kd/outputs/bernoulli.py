@@ -1,20 +1,97 @@
-"""One output unit as a distribution over two classes."""
+"""Labels that are there or not, each by itself: logits `(..., labels)` of sigmoids.
 
-from keras import ops
+One unit is the decision between two classes, 0 and 1; several are a set of labels.
+"""
+
+from typing import Any, Literal
+
+from keras_kd.outputs.arithmetic import functions_for
+
+NAME = "bernoulli"
+DECIDES = True
+SOFTENS = True
+_EPSILON = 1e-7
 
 
-def class_logits(logits):
-    """Logits over classes: a single unit `z` becomes the two classes `[0, z]`.
+def from_probabilities(probabilities: Any) -> Any:
+    """Logits of sigmoid probabilities, `log(p / (1 - p))`."""
+    f = functions_for(probabilities)
+    p = f.clip(probabilities, _EPSILON, 1.0 - _EPSILON)
+    return f.log(p) - f.log1p(-p)
 
-    The softmax of `[0, z]` is `[1 - sigmoid(z), sigmoid(z)]`, and its temperature
-    that of the unit.
+
+def predicted(outputs: Any, temperature: float = 1.0) -> Any:
+    r"""Log-probability of each label, `(..., labels)`, $\log \sigma(z / \tau)$."""
+    return -functions_for(outputs).softplus(-outputs / temperature)
+
+
+def divergence(teacher: Any, student: Any, temperature: float = 1.0) -> Any:
+    r"""$\sum_l \mathrm{KL}(p_{t,l} \| p_{s,l})$ over the labels, in nats, `(...)`."""
+    f = functions_for(student)
+    terms = 0.0
+    for sign in (1.0, -1.0):
+        log_p = predicted(sign * teacher, temperature)
+        log_q = predicted(sign * student, temperature)
+        terms = terms + f.exp(log_p) * (log_p - log_q)
+    return f.sum(terms, axis=-1)
+
+
+def cross_entropy(teacher: Any, student: Any, temperature: float = 1.0) -> Any:
+    """The sum over the labels of their cross-entropies, in nats, `(...)`."""
+    f = functions_for(student)
+    terms = 0.0
+    for sign in (1.0, -1.0):
+        log_p = predicted(sign * teacher, temperature)
+        terms = terms - f.exp(log_p) * predicted(sign * student, temperature)
+    return f.sum(terms, axis=-1)
+
+
+def decision(outputs: Any) -> Any:
+    """Which labels are there, booleans `(..., labels)`: those with a logit above 0."""
+    return outputs > 0
+
+
+def agreement(teacher: Any, student: Any) -> Any:
+    """The share of the labels on which both decide alike, `(...)`."""
+    f = functions_for(student)
+    same = f.cast(f.equal(decision(teacher), decision(student)), "float32")
+    return f.mean(same, axis=-1)
+
+
+def soft_targets(outputs: Any, temperature: float = 1.0, center: bool = True) -> Any:
+    """Probabilities `(..., labels)`; centred, 1/2 is taken off each."""
+    f = functions_for(outputs)
+    return f.sigmoid(outputs / temperature) - (0.5 if center else 0.0)
+
+
+def logit_targets(outputs: Any, temperature: float = 1.0, center: bool = True) -> Any:
+    """Logits over the temperature, `(..., labels)`; they are centred as they are."""
+    return outputs / temperature
+
+
+def margin(outputs: Any, labels: Any) -> Any:
+    """The least over the labels of the logit with the label's sign, `(...)`.
+
+    Negative where one of them is decided otherwise.
 
     Args:
-        logits: tensor `(..., k)`.
-
-    Returns:
-        The same tensor, or `(..., 2)` where `k = 1`.
+        outputs: `(..., labels)`.
+        labels: zeros and ones of the same shape.
     """
-    if logits.shape[-1] != 1:
-        return logits
-    return ops.concatenate([ops.zeros_like(logits), logits], axis=-1)
+    f = functions_for(outputs)
+    return f.min(f.where(labels == 1, outputs, -outputs), axis=-1)
+
+
+def mean(outputs: Any, of: Literal["logits", "probabilities"] = "logits") -> Any:
+    """Logits of the mean of several teachers.
+
+    Args:
+        outputs: logits `(teachers, ..., labels)`.
+        of: whether logits are averaged, or probabilities at temperature 1.
+    """
+    f = functions_for(outputs)
+    if of == "logits":
+        return f.mean(outputs, axis=0)
+    # Both probabilities of each label, in logarithms.
+    yes, no = (predicted(sign * outputs) for sign in (1.0, -1.0))
+    return f.logsumexp(yes, axis=0) - f.logsumexp(no, axis=0)

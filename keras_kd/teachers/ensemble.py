@@ -1,21 +1,23 @@
 """The mean of several teachers, as one supervision."""
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import keras
 from keras import ops
 
+from keras_kd.arguments import check_choice
+from keras_kd.outputs import Kind, kind_of_classes, output_names
 from keras_kd.teachers.cache import CachedMean, SupervisionCache
-from keras_kd.teachers.cache.mean import KINDS
-from keras_kd.teachers.trajectory.reader import TeacherTrajectory
+from keras_kd.teachers.cache.mean import MEANS
+from keras_kd.teachers.live import LiveTeacher
+from keras_kd.teachers.trajectory import TeacherTrajectory
 
 
 def mean(
     teachers: TeacherTrajectory | Sequence[Any],
     of: Literal["logits", "probabilities"] = "logits",
-):
+) -> "MeanTeacher | CachedMean":
     """The mean of an ensemble, or of a trajectory's checkpoints, as a teacher.
 
     Args:
@@ -67,7 +69,13 @@ class MeanTeacher(keras.Model):
         ValueError: no teachers, or something that is no built model.
     """
 
-    def __init__(self, teachers, of="logits", name="mean_teacher", **kwargs):
+    def __init__(
+        self,
+        teachers: Sequence[keras.Model],
+        of: Literal["logits", "probabilities"] = "logits",
+        name: str = "mean_teacher",
+        **kwargs: Any,
+    ):
         if not teachers or not all(
             isinstance(t, keras.Model) and t.built for t in teachers
         ):
@@ -75,29 +83,30 @@ class MeanTeacher(keras.Model):
                 "`teachers` must be built `keras.Model`s, or caches, at least one. "
                 f"Received: teachers={teachers}"
             )
-        if of not in KINDS:
-            raise ValueError(f"`of` must be one of {list(KINDS)}. Received: of={of!r}")
+        check_choice("of", of, MEANS)
         super().__init__(name=name, **kwargs)
         self.teachers = list(teachers)
         self.of = of
         self.built = True
 
-    def call(self, inputs):
+    def known_output_kinds(self, names: list[str]) -> list[Kind | None]:
+        """What is known of the outputs: they are those of each teacher."""
+        return LiveTeacher(self.teachers[0], "logits", {}).output_kinds(names)
+
+    def call(self, inputs: Any) -> Any:
+        """The mean of what the teachers give."""
         outputs = [teacher(inputs) for teacher in self.teachers]
-        return keras.tree.map_structure(self._mean, *outputs)
+        kinds = self.known_output_kinds(output_names(self.teachers[0], outputs[0]))
+        means = []
+        for each, kind in zip(
+            zip(*map(keras.tree.flatten, outputs), strict=True), kinds, strict=True
+        ):
+            stacked = ops.stack([ops.cast(z, "float32") for z in each])
+            of_kind = kind or kind_of_classes(stacked.shape[-1])
+            means.append(of_kind.mean(stacked, self.of))
+        return keras.tree.pack_sequence_as(outputs[0], means)
 
-    def _mean(self, *logits):
-        stacked = ops.stack([ops.cast(z, "float32") for z in logits])
-        if self.of == "logits":
-            return ops.mean(stacked, axis=0)
-        if stacked.shape[-1] == 1:
-            # Both of Bernoulli's probabilities, in logarithms.
-            yes, no = (-ops.softplus(sign * stacked) for sign in (-1.0, 1.0))
-            return ops.logsumexp(yes, axis=0) - ops.logsumexp(no, axis=0)
-        log_p = ops.log_softmax(stacked, axis=-1)
-        return ops.logsumexp(log_p, axis=0) - math.log(len(logits))
-
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         return {
             **super().get_config(),
@@ -106,7 +115,7 @@ class MeanTeacher(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "MeanTeacher":
         config = dict(config)
         deserialize = keras.saving.deserialize_keras_object
         config["teachers"] = [deserialize(teacher) for teacher in config["teachers"]]

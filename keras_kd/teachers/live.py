@@ -1,25 +1,14 @@
 """A live teacher: a frozen model that is run on every batch."""
 
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 import keras
 
-from keras_kd.forward.taps import call_without_side_effects, tapping
-from keras_kd.outputs.form import to_logits
-
-
-class TappedOutputs(Protocol):
-    """What tapped layers gave, as `keras_kd.forward.taps.Taps` or a cache knows it."""
-
-    def output(self, layer) -> Any:
-        """The output of one of them."""
-
-
-class Supervision(NamedTuple):
-    """What a teacher says of one batch: its logits, and what tapped layers gave."""
-
-    outputs: Any
-    taps: TappedOutputs
+from keras_kd.forward import call_without_side_effects, tapping
+from keras_kd.outputs import Kind, inferred_kinds
+from keras_kd.teachers.finite_weights import check_finite_weights
+from keras_kd.teachers.supervision import Clock, Supervision
 
 
 class LiveTeacher:
@@ -30,42 +19,27 @@ class LiveTeacher:
 
     Args:
         model: a built `keras.Model`.
-        outputs: `"logits"` or `"probabilities"`.
+        form: `"logits"` or `"probabilities"`, what it gives.
         layers: the model's layers to tap, by path.
     """
 
-    def __init__(self, model, outputs: str, layers: dict[str, keras.layers.Layer]):
+    def __init__(
+        self, model: keras.Model, form: str, layers: Mapping[str, keras.layers.Layer]
+    ):
         self.teacher = self.model = model
-        self.outputs = outputs
+        self.form = form
         self.layers = layers
+        self._compiled_with = getattr(model, "loss", None)
+        self._stages: Any = None
 
-    def values(self):
-        """The model's state as two lists of tensors: trainable, non-trainable."""
-        return (
-            [v.value for v in self.model.trainable_variables],
-            [v.value for v in self.model.non_trainable_variables],
-        )
+    def output_kinds(self, names: list[str]) -> list[Kind | None]:
+        """What is known of its outputs: by their activation, by its compiled loss."""
+        if hasattr(self.model, "known_output_kinds"):  # a mean of others
+            known: list[Kind | None] = self.model.known_output_kinds(names)
+            return known
+        return inferred_kinds(names, [self.model], [self._compiled_with])
 
-    def supervise(self, inputs, values=None) -> Supervision:
-        """The teacher's word on a batch, in inference mode.
-
-        Args:
-            inputs: what the model takes.
-            values: state to use instead of the model's own, as from `values()`.
-        """
-        trainable, non_trainable = self.values() if values is None else values
-        with tapping(self.layers.values()) as taps:
-            outputs = call_without_side_effects(
-                self.model, inputs, trainable, non_trainable
-            )
-        return Supervision(to_logits(outputs, self.outputs), taps)
-
-    def supervise_batch(self, batch, values=None) -> tuple[Supervision, Any]:
-        """Supervision of a batch `(x, y, sample_weight)`, and the batch."""
-        x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
-        return self.supervise(x, values), batch
-
-    def check_finite(self) -> None:
+    def check(self) -> None:
         """Refuses a model with NaN or infinite weights.
 
         Raises:
@@ -73,25 +47,67 @@ class LiveTeacher:
         """
         check_finite_weights(self.model, self.model.name)
 
+    def prepare_fit(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """The arguments of `fit`, as they are: teacher and student see the same."""
+        return arguments
 
-def check_finite_weights(model, name: str) -> None:
-    """Refuses a teacher with NaN or infinite weights.
+    def prepare_evaluate(self, data: tuple[Any, ...], batch_size: int | None) -> Any:
+        """Data to evaluate on, as they are."""
+        return data
 
-    Its outputs need not show them: a ReLU may make 0 of NaN, as in TensorFlow's
-    compiled functions on some processors.
+    def state(self) -> Any:
+        """The model's state as two lists of tensors: trainable, non-trainable."""
+        return (
+            [v.value for v in self.model.trainable_variables],
+            [v.value for v in self.model.non_trainable_variables],
+        )
 
-    Args:
-        model: the teacher.
-        name: what messages call it.
+    def say(self, inputs: Any, state: Any = None) -> Supervision:
+        """The teacher's word on a batch, in inference mode.
 
-    Raises:
-        ValueError: names the first such variable.
-    """
-    for variable in model.weights:
-        if not keras.backend.is_float_dtype(variable.dtype):
-            continue
-        if not bool(keras.ops.all(keras.ops.isfinite(variable.value))):
-            raise ValueError(
-                f"The teacher's weights must be finite. Received: teacher '{name}' "
-                f"with NaN or infinite values in '{variable.path}'."
+        Args:
+            inputs: what the model takes.
+            state: to use instead of the model's own, as from `state()`.
+        """
+        trainable, non_trainable = self.state() if state is None else state
+        with tapping(self.layers.values()) as taps:
+            outputs = call_without_side_effects(
+                self.model, inputs, trainable, non_trainable
             )
+        return Supervision(outputs, taps)
+
+    def supervise(
+        self, batch: Any, state: Any, training: bool
+    ) -> tuple[Supervision | None, Any]:
+        """The word on a batch `(x, y, sample_weight)`, and the batch as it is."""
+        x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        return self.say(x, state), batch
+
+    def accompany(self, inputs: Any, training: bool) -> Supervision | None:
+        """Nothing more: all was said before the student's forward pass."""
+        return None
+
+    def follow(self, clock: Clock) -> None:
+        """Prepares for the stages of a trajectory.
+
+        Raises:
+            ValueError: they are no weights of this model, or cannot be read.
+            FileNotFoundError: one is missing.
+        """
+        stages = clock.trajectory
+        if not hasattr(stages, "load"):
+            raise ValueError(
+                "OnlineTeacher needs a distiller that learns from the cache. Received: "
+                f"{stages!r}, and a distiller with a teacher that runs, "
+                f"'{self.model.name}'. Pass the cache as the distiller's teacher."
+            )
+        stages.check(self.model)
+        self._stages = stages
+
+    def use(self, stage: int) -> None:
+        """Loads a stage's weights into the model, in place."""
+        self._stages.load(stage, self.model)
+
+    def cause_of(self, error: Exception) -> Exception:
+        """What made `fit` fail: the error itself."""
+        return error

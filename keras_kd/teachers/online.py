@@ -1,15 +1,17 @@
 """OnlineTeacher: supervision that follows the teacher's own training."""
 
 import math
-import operator
 from fractions import Fraction
 from typing import Any
 
 import keras
 
-from keras_kd.teachers.cache import CachedTeacher, SupervisionCache
+from keras_kd.arguments import check_integer_or_none
+from keras_kd.keras_internals import flatten_layers
+from keras_kd.teachers.cache import SupervisionCache
+from keras_kd.teachers.live import LiveTeacher
 from keras_kd.teachers.schedules import Schedule, as_hold, as_schedule, checkpoint_index
-from keras_kd.teachers.trajectory.reader import TeacherTrajectory
+from keras_kd.teachers.trajectory import TeacherTrajectory
 
 
 class OnlineTeacher(keras.callbacks.Callback):
@@ -67,7 +69,13 @@ class OnlineTeacher(keras.callbacks.Callback):
     # `Distiller.fit` runs it before callbacks that read the epoch logs.
     writes_epoch_logs = True
 
-    def __init__(self, trajectory, schedule=None, hold=0.0, total_steps=None):
+    def __init__(
+        self,
+        trajectory: TeacherTrajectory | SupervisionCache,
+        schedule: Any = None,
+        hold: float = 0.0,
+        total_steps: int | None = None,
+    ):
         super().__init__()
         if not isinstance(trajectory, TeacherTrajectory | SupervisionCache):
             raise TypeError(
@@ -78,18 +86,18 @@ class OnlineTeacher(keras.callbacks.Callback):
         self.trajectory: Any = trajectory
         self.schedule = as_schedule(schedule)
         self.hold = as_hold(hold)
-        self.total_steps = _as_total_steps(total_steps)
+        self.total_steps = check_integer_or_none("total_steps", total_steps, above=0)
         self.checkpoint: int | None = None
         """Index of the checkpoint in use, `None` before the first epoch."""
-        self._teacher: Any = None
+        self._supervisor: Any = None
         self._steps_per_epoch: int | Fraction = 0
-        self._student_steps = 0
+        self._student_steps: int = 0
         self._batches_per_epoch: int | None = None
         self._steps_per_execution = 1
         self.epoch = 0
         """The running epoch."""
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Any = None) -> None:
         epochs, steps_per_epoch = self.params["epochs"], self.params["steps"]
         if self.total_steps is None and steps_per_epoch is None:
             raise ValueError(
@@ -105,52 +113,37 @@ class OnlineTeacher(keras.callbacks.Callback):
                 "OnlineTeacher works with `keras_kd.Distiller`, whose teacher it "
                 f"changes. Received: model '{model.name}' without a teacher."
             )
-        if any(layer is teacher for layer in model._flatten_layers()):
+        if any(layer is teacher for layer in flatten_layers(model)):
             raise ValueError(
                 "OnlineTeacher needs a teacher that is not trained with the model, as "
                 "in `keras_kd.Distiller(..., train_teacher=False)`. Received: model "
                 f"'{model.name}', which tracks its teacher as a layer."
             )
-        supervisor = getattr(model, "_supervisor", None)
-        if isinstance(supervisor, CachedTeacher):
-            if not isinstance(teacher, SupervisionCache):
-                raise ValueError(
-                    "OnlineTeacher goes through the checkpoints of a "
-                    f"`SupervisionCache`. Received: a distiller that learns from "
-                    f"{teacher!r}."
-                )
-            if self.trajectory is not teacher:
-                teacher.check_teacher(self.trajectory)
-        elif isinstance(self.trajectory, SupervisionCache):
-            raise ValueError(
-                "OnlineTeacher needs a distiller that learns from the cache. Received: "
-                f"{self.trajectory!r}, and model '{model.name}' with a teacher that "
-                "runs. Pass the cache as the distiller's teacher."
-            )
-        else:
-            self.trajectory.check(teacher)
+        # Any other model that holds a teacher will do, too.
+        supervisor = getattr(model, "supervisor", None)
+        if supervisor is None:
+            supervisor = LiveTeacher(teacher, "logits", {})
+        supervisor.follow(self)
         if isinstance(self.schedule, Schedule):
             self.schedule.check(self.trajectory)
         # Kept, because asking `self.model` for it would, on JAX, bring the whole state
         # back from `fit` at every batch.
-        self._teacher = teacher
+        self._supervisor = supervisor
         self._student_steps = self.total_steps or epochs * steps_per_epoch
         self._steps_per_epoch = steps_per_epoch or Fraction(self._student_steps, epochs)
         self._batches_per_epoch = steps_per_epoch
         self._steps_per_execution = getattr(model, "steps_per_execution", 1)
-        if isinstance(supervisor, CachedTeacher):
-            supervisor.clock = self
         # Other callbacks may load other weights before the first epoch.
         self.checkpoint = None
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         self.epoch = epoch
         self._use(self.checkpoint_at(epoch, 0))
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         self._use(self.checkpoint_at(self.epoch, batch))
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if logs is not None and self.checkpoint is not None:
             logs["teacher_checkpoint"] = self.checkpoint
             logs["teacher_step"] = self.trajectory[self.checkpoint].step
@@ -178,21 +171,5 @@ class OnlineTeacher(keras.callbacks.Callback):
 
     def _use(self, index: int) -> None:
         if index != self.checkpoint:
-            if isinstance(self._teacher, keras.Model):
-                self.trajectory.load(index, self._teacher)
+            self._supervisor.use(index)
             self.checkpoint = index
-
-
-def _as_total_steps(total_steps) -> int | None:
-    if total_steps is None:
-        return None
-    try:
-        value = operator.index(total_steps)
-    except TypeError:
-        value = 0
-    if value <= 0 or isinstance(total_steps, bool):
-        raise ValueError(
-            "`total_steps` must be None or an integer > 0. "
-            f"Received: total_steps={total_steps!r}"
-        )
-    return value

@@ -2,14 +2,17 @@
 
 import json
 import warnings
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import keras
 import numpy as np
 
-from keras_kd.forward.taps import call_without_side_effects
-from keras_kd.outputs.form import to_logits
-from keras_kd.teachers.trajectory.bare_copy import keras_reason
+from keras_kd.arguments import check_choice
+from keras_kd.forward import call_without_side_effects
+from keras_kd.keras_internals import flatten_layers, keras_reason
+from keras_kd.outputs import Kind, kind_of_classes, output_names, to_logits
+from keras_kd.teachers.live import LiveTeacher
 
 PRECISIONS = ("bfloat16", "int8")
 
@@ -29,7 +32,9 @@ class Agreement(NamedTuple):
     examples: int
 
 
-def cheaper(teacher: keras.Model, precision: Literal["bfloat16", "int8"]):
+def cheaper(
+    teacher: keras.Model, precision: Literal["bfloat16", "int8"]
+) -> keras.Model:
     """A copy of a teacher that computes in less precision.
 
     Args:
@@ -45,11 +50,12 @@ def cheaper(teacher: keras.Model, precision: Literal["bfloat16", "int8"]):
         ValueError: another precision, a model that cannot be built from its config, or
             one without layers that can be quantised.
     """
-    if precision not in PRECISIONS:
-        raise ValueError(
-            f"`teacher_precision` must be None or one of {list(PRECISIONS)}. Received: "
-            f"teacher_precision={precision!r}"
-        )
+    check_choice(
+        "teacher_precision",
+        precision,
+        PRECISIONS,
+        expected=f"None or one of {list(PRECISIONS)}",
+    )
     config = json.loads(json.dumps(keras.saving.serialize_keras_object(teacher)))
     config.pop("compile_config", None)
     if precision == "bfloat16":
@@ -68,8 +74,7 @@ def cheaper(teacher: keras.Model, precision: Literal["bfloat16", "int8"]):
             warnings.filterwarnings("ignore", "Layer .* does not have a `quantize`")
             copy.quantize("int8")
         if not any(
-            getattr(layer, "quantization_mode", None)
-            for layer in copy._flatten_layers()
+            getattr(layer, "quantization_mode", None) for layer in flatten_layers(copy)
         ):
             raise ValueError(
                 "`teacher_precision='int8'` needs layers that Keras can quantise. "
@@ -78,7 +83,7 @@ def cheaper(teacher: keras.Model, precision: Literal["bfloat16", "int8"]):
     return copy
 
 
-def _with_policy(node, name: str) -> Any:
+def _with_policy(node: Any, name: str) -> Any:
     """A config in which every dtype policy is `name`."""
     if isinstance(node, dict):
         if node.get("class_name") == "DTypePolicy":
@@ -89,7 +94,46 @@ def _with_policy(node, name: str) -> Any:
     return node
 
 
-def first_batch(x, size: int = 128) -> Any:
+class CheaperTeacher(LiveTeacher):
+    """A live teacher that runs in less precision, and tells once how far it agrees.
+
+    Args:
+        model: what `cheaper` gave.
+        form: `"logits"` or `"probabilities"`, what it gives.
+        layers: of it, to tap, by path.
+        full: the teacher that it is a copy of.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        form: str,
+        layers: Mapping[str, keras.layers.Layer],
+        full: keras.Model,
+    ):
+        super().__init__(model, form, layers)
+        self._compiled_with = getattr(full, "loss", None)
+        self._full: keras.Model | None = full
+        self.agreement: Agreement | None = None
+        """How far it agrees with the full teacher, once `fit` has begun."""
+
+    def prepare_fit(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Says, the first time, how far the two teachers agree on the first batch."""
+        inputs = None if self._full is None else first_batch(arguments["x"])
+        if self._full is not None and inputs is not None:
+            found = agreement(self._full, self.model, inputs, self.form)
+            # Only now, and once: a trajectory may change the teacher.
+            self.agreement, self._full = found, None
+            if arguments["verbose"] != 0:
+                print(
+                    "The cheaper teacher agrees with the full one on "
+                    f"{found.top1:.1%} of {found.examples} examples; divergence "
+                    f"{found.divergence:.2g} nats."
+                )
+        return super().prepare_fit(arguments)
+
+
+def first_batch(x: Any, size: int = 128) -> Any:
     """Inputs from the beginning of what `fit` is given, `None` where looking takes."""
     leaves = keras.tree.flatten(x)
     if all(hasattr(leaf, "__array__") and hasattr(leaf, "shape") for leaf in leaves):
@@ -103,32 +147,46 @@ def first_batch(x, size: int = 128) -> Any:
     return keras.utils.unpack_x_y_sample_weight(batch)[0]
 
 
-def agreement(teacher, other, inputs, outputs: str = "logits") -> Agreement:
+def agreement(
+    teacher: keras.Model,
+    other: keras.Model,
+    inputs: Any,
+    form: str = "logits",
+) -> Agreement:
     """How far two models agree on a batch.
 
     Args:
         teacher: a built model.
         other: another one, of the same inputs and outputs.
         inputs: a batch of what they take.
-        outputs: `"logits"` or `"probabilities"`: what they give.
+        form: `"logits"` or `"probabilities"`: what they give.
     """
     found = []
+    kinds: list[Kind] = []
     for model in (teacher, other):
-        logits = to_logits(call_without_side_effects(model, inputs), outputs)
+        outputs = call_without_side_effects(model, inputs)
+        if not kinds:
+            known = LiveTeacher(model, form, {}).output_kinds(
+                output_names(model, outputs)
+            )
+            leaves = keras.tree.flatten(outputs)
+            kinds = [
+                kind or kind_of_classes(leaf.shape[-1])
+                for kind, leaf in zip(known, leaves, strict=True)
+            ]
         found.append(
             [
                 np.asarray(keras.ops.convert_to_numpy(leaf), np.float64)
-                for leaf in keras.tree.flatten(logits)
+                for leaf in keras.tree.flatten(to_logits(outputs, form, kinds))
             ]
         )
     same, divergences = [], []
-    for a, b in zip(*found, strict=True):
-        if a.shape[-1] == 1:
-            # Bernoulli's two classes.
-            a, b = (np.concatenate([np.zeros_like(z), z], axis=-1) for z in (a, b))
-        same.append(np.mean(a.argmax(-1) == b.argmax(-1)))
-        p, q = (z - np.logaddexp.reduce(z, axis=-1, keepdims=True) for z in (a, b))
-        divergences.append(np.mean(np.sum(np.exp(p) * (p - q), axis=-1)))
+    for a, b, kind in zip(*found, kinds, strict=True):
+        if kind.DECIDES:
+            same.append(np.mean(kind.agreement(a, b), dtype=np.float64))
+        divergences.append(np.mean(kind.divergence(a, b)))
     return Agreement(
-        float(np.mean(same)), float(np.mean(divergences)), len(found[0][0])
+        float(np.mean(same)) if same else float("nan"),
+        float(np.mean(divergences)),
+        len(found[0][0]),
     )

@@ -14,6 +14,7 @@ from networks import (
 )
 
 from keras_kd import Distiller
+from keras_kd.keras_internals import flatten_layers
 
 
 def compiled_teacher():
@@ -28,7 +29,7 @@ def compiled_teacher():
 def test_teacher_is_the_same_bits_after_fit(run_eagerly):
     teacher, student = compiled_teacher(), convnet()
     before = state(teacher)
-    flags = [layer.trainable for layer in teacher._flatten_layers()]
+    flags = [layer.trainable for layer in flatten_layers(teacher)]
     optimizer, loss = teacher.optimizer, teacher.loss
     distiller = Distiller(teacher, student, alpha=0.5)
     distiller.compile("adam", sparse_loss(), run_eagerly=run_eagerly)
@@ -37,7 +38,7 @@ def test_teacher_is_the_same_bits_after_fit(run_eagerly):
     distiller.fit(*images(), epochs=2, validation_split=0.25, verbose=0)
 
     assert_same_bits(before, state(teacher))
-    assert flags == [layer.trainable for layer in teacher._flatten_layers()]
+    assert flags == [layer.trainable for layer in flatten_layers(teacher)]
     assert teacher.optimizer is optimizer
     assert teacher.loss is loss
     assert "call" not in teacher.__dict__

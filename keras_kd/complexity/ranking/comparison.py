@@ -35,10 +35,10 @@ from keras_kd.complexity.solvers.cholesky import KernelFactorization
 from keras_kd.complexity.solvers.random_features import FeatureFactorization
 from keras_kd.complexity.supervision import adjusted_supervision_complexity
 from keras_kd.complexity.targets import Kind, soft_targets
-from keras_kd.forward.examples import Examples
+from keras_kd.forward import Examples
 from keras_kd.ntk import empirical_ntk, ntk_features
 from keras_kd.ntk.outputs import are_probabilities, logits_of
-from keras_kd.outputs.form import check_last_activation
+from keras_kd.outputs import check_last_activation
 
 # What ranks, with labels and without.
 CRITERION: Criterion = "bound_total"

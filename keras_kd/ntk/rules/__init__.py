@@ -7,6 +7,7 @@ gradients are made of.
 
 import keras
 
+from keras_kd.keras_internals import is_rematerialized
 from keras_kd.ntk.rules.convolution import convolution
 from keras_kd.ntk.rules.convolution_transpose import convolution_transpose
 from keras_kd.ntk.rules.dense import dense
@@ -56,7 +57,7 @@ def rule_of(layer):
     if (
         getattr(layer, "quantization_mode", None)
         or getattr(layer, "lora_enabled", False)
-        or getattr(layer, "_remat_mode", None)
+        or is_rematerialized(layer)
         or _has_call_of_its_own(layer)
     ):
         return None
@@ -75,4 +76,4 @@ def _has_call_of_its_own(layer) -> bool:
 
 def is_opaque(layer) -> bool:
     """Whether the layers inside of `layer` are out of reach."""
-    return isinstance(layer, _OPAQUE) or bool(getattr(layer, "_remat_mode", None))
+    return isinstance(layer, _OPAQUE) or is_rematerialized(layer)

@@ -6,14 +6,19 @@ import keras
 from keras import ops
 
 from keras_kd.ntk.factors.outer import Layout
-from keras_kd.ntk.rules.geometry import add_bias, channels_last, geometry
+from keras_kd.ntk.rules.geometry import (
+    add_bias,
+    causal_padding,
+    channels_last,
+    geometry,
+)
 from keras_kd.ntk.rules.site import Parts, Site, outer_of_patches
 
 
 def convolution(layer: keras.layers.Layer, site: Site, inputs: Any) -> Any:
     x, padding = inputs, layer.padding
     if padding == "causal":
-        x = ops.pad(x, layer._compute_causal_padding())
+        x = ops.pad(x, causal_padding(layer))
         padding = "valid"
     y = ops.conv(
         x,

@@ -39,6 +39,17 @@ def geometry(
     )
 
 
+def causal_padding(layer: keras.layers.Layer) -> list[tuple[int, int]]:
+    """How many zeros a causal convolution puts before the first point of its inputs."""
+    points = [
+        ((k - 1) * r, 0)
+        for k, r in zip(layer.kernel_size, layer.dilation_rate, strict=True)
+    ]
+    if layer.data_format == "channels_last":
+        return [(0, 0), *points, (0, 0)]
+    return [(0, 0), (0, 0), *points]
+
+
 def windows(images: Any, shape: Geometry) -> list[Any]:
     """For each point of the kernel, the images' values under it, `(m, *outputs, ...)`.
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import keras
 from keras import ops
 
-from keras_kd.forward.taps import tap
+from keras_kd.forward import tap
 from keras_kd.ntk.factors import (
     Explicit,
     Factor,

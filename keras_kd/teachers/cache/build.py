@@ -14,7 +14,7 @@ from rich.progress import Progress
 
 from keras_kd import backend
 from keras_kd.forward.taps import find_layer
-from keras_kd.outputs.form import KINDS, check_last_activation
+from keras_kd.outputs import FORMS, check_last_activation
 from keras_kd.teachers.cache.files import (
     BUILDING_NAME,
     KEYS_NAME,
@@ -63,9 +63,9 @@ def build_cache(
 ) -> None:
     """Makes `folder` a finished cache. See `SupervisionCache.build`."""
     packing = checked_packing(dtype, top_k)
-    if teacher_outputs not in KINDS:
+    if teacher_outputs not in FORMS:
         raise ValueError(
-            f"`teacher_outputs` must be one of {list(KINDS)}. Received: "
+            f"`teacher_outputs` must be one of {list(FORMS)}. Received: "
             f"teacher_outputs={teacher_outputs!r}"
         )
     if not isinstance(batch_size, int) or batch_size < 1:

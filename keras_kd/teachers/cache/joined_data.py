@@ -1,19 +1,43 @@
 """Data whose batches carry what the teacher says of them."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import keras
 import numpy as np
 
-# Keras lets `fit` take an adapter of one's own, and has no public door to the class.
-from keras.src.trainers.data_adapters import array_slicing, get_data_adapter
-from keras.src.trainers.data_adapters.data_adapter import DataAdapter
-
-from keras_kd.teachers.cache.cached_teacher import CachedTeacher, Joined
+from keras_kd.keras_internals import DataAdapter, data_adapter
 
 
-class JoinedData(DataAdapter):
+class Joined(NamedTuple):
+    """Inputs of a batch, and what the teacher says of them."""
+
+    inputs: Any
+    logits: tuple[Any, ...]
+    taps: dict[str, Any]
+
+
+class Words(Protocol):
+    """Who is asked what the teacher says."""
+
+    def stages(self, training: bool) -> Iterator[int]:
+        """The stage that supervises each batch of a pass over the data."""
+
+    def look_up(
+        self, inputs: Any, labels: Any, stage: int
+    ) -> tuple[tuple[np.ndarray, ...], dict[str, np.ndarray]]:
+        """The logits of each output, and what each tapped layer gave."""
+
+    @property
+    def shapes(self) -> tuple[Sequence[tuple[int, ...]], dict[str, tuple[int, ...]]]:
+        """Of one example, in the same form."""
+
+    @property
+    def compares_labels(self) -> bool:
+        """Whether `look_up` makes use of labels."""
+
+
+class JoinedData(DataAdapter):  # type: ignore[misc]
     """An adapter around the one that Keras makes of the user's data.
 
     So shuffling, batches and their order are Keras's. The teacher's word joins each
@@ -21,101 +45,98 @@ class JoinedData(DataAdapter):
     number; in a `tf.data` pipeline that is ahead of the step.
 
     Args:
-        teacher: whose word it is.
-        training: whether the schedule says which checkpoint supervises a batch.
+        words: of the teacher.
+        training: whether the schedule says which stage supervises a batch.
         x: as in `fit`.
         **kwargs: what else `fit` makes an adapter of.
     """
 
-    def __init__(self, teacher: CachedTeacher, training: bool, x, **kwargs):
-        self._teacher = teacher
+    def __init__(self, words: Words, training: bool, x: Any, **kwargs: Any):
+        self._words = words
         self._training = training
-        self._inner = get_data_adapter(x, **kwargs)
+        self._inner = data_adapter(x, **kwargs)
 
-    def get_numpy_iterator(self):
+    def get_numpy_iterator(self) -> Iterator[Any]:
         return self._joined(self._inner.get_numpy_iterator())
 
-    def get_jax_iterator(self):
+    def get_jax_iterator(self) -> Iterator[Any]:
         return self._joined(self._inner.get_jax_iterator())
 
-    def get_torch_dataloader(self):
+    def get_torch_dataloader(self) -> Any:
         return _Loader(self._inner.get_torch_dataloader(), self._joined)
 
-    def get_tf_dataset(self):
+    def get_tf_dataset(self) -> Any:
         # TensorFlow is there, or this would not be asked for.
         from keras_kd.backend.tf_data import join
 
-        return join(self._inner.get_tf_dataset(), self._teacher, self._training)
+        logits, taps = self._words.shapes
 
-    def _joined(self, batches) -> Iterator[Any]:
-        checkpoints = self._teacher.checkpoints(self._training)
-        # Batches first: the last checkpoint drawn has a batch.
-        for batch, index in zip(batches, checkpoints, strict=False):
+        def look_up(inputs: Any, labels: Any, stage: int) -> list[np.ndarray]:
+            found, tapped = self._words.look_up(inputs, labels, stage)
+            return [*found, *(tapped[path] for path in taps)]
+
+        def joined(x: Any, found: list[Any]) -> Joined:
+            tapped = dict(zip(taps, found[len(logits) :], strict=True))
+            return Joined(x, tuple(found[: len(logits)]), tapped)
+
+        return join(
+            self._inner.get_tf_dataset(),
+            lambda: self._words.stages(self._training),
+            look_up,
+            [*logits, *taps.values()],
+            joined,
+            self._words.compares_labels,
+        )
+
+    def _joined(self, batches: Any) -> Iterator[Any]:
+        # Batches first: the last stage drawn has a batch.
+        for batch, stage in zip(
+            batches, self._words.stages(self._training), strict=False
+        ):
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-            inputs = keras.tree.map_structure(_as_numpy, x)
-            joined = Joined(x, *self._teacher.join(inputs, y, index))
+            found = self._words.look_up(as_numpy(x), y, stage)
+            joined = Joined(x, *found)
             yield keras.utils.pack_x_y_sample_weight(joined, y, sample_weight)
 
     @property
-    def num_batches(self):
+    def num_batches(self) -> int | None:
         return self._inner.num_batches
 
     @property
-    def batch_size(self):
+    def batch_size(self) -> int | None:
         return self._inner.batch_size
 
     @property
-    def has_partial_batch(self):
+    def has_partial_batch(self) -> bool | None:
         return self._inner.has_partial_batch
 
     @property
-    def partial_batch_size(self):
+    def partial_batch_size(self) -> int | None:
         return self._inner.partial_batch_size
 
-    def on_epoch_begin(self):
+    def on_epoch_begin(self) -> None:
         self._inner.on_epoch_begin()
 
-    def on_epoch_end(self):
+    def on_epoch_end(self) -> None:
         self._inner.on_epoch_end()
 
 
 class _Loader:
     """A loader that can be gone through again."""
 
-    def __init__(self, loader, joined):
+    def __init__(self, loader: Any, joined: Callable[[Any], Iterator[Any]]):
         self._loader, self._join = loader, joined
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         # Begun at once, as Keras begins it: it draws the order from torch's state.
         return self._join(iter(self._loader))
 
 
-def _as_numpy(leaf) -> np.ndarray:
-    return leaf if isinstance(leaf, np.ndarray) else keras.ops.convert_to_numpy(leaf)
-
-
-def split_validation(arrays, share: float):
-    """The last `share` of the examples for validation, as `fit` splits arrays."""
-    return array_slicing.train_validation_split(arrays, validation_split=share)
-
-
-def joined_if_known(teacher: CachedTeacher, data, batch_size: int | None):
-    """Data to evaluate on, joined where it is arrays that the cache holds.
-
-    Args:
-        teacher: whose word it is.
-        data: `x`, `(x, y)` or `(x, y, sample_weight)`.
-        batch_size: as in `evaluate`.
-
-    Returns:
-        `JoinedData`, or `data` as they were.
-    """
-    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    leaves = keras.tree.flatten(x)
-    if not all(hasattr(leaf, "__array__") for leaf in leaves):
-        return data
-    if not teacher.knows(keras.tree.map_structure(_as_numpy, x)):
-        return data
-    return JoinedData(
-        teacher, False, x, y=y, sample_weight=sample_weight, batch_size=batch_size
+def as_numpy(inputs: Any) -> Any:
+    """A structure of arrays, of tensors or arrays."""
+    return keras.tree.map_structure(
+        lambda leaf: (
+            leaf if isinstance(leaf, np.ndarray) else keras.ops.convert_to_numpy(leaf)
+        ),
+        inputs,
     )

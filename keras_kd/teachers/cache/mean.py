@@ -1,14 +1,17 @@
 """CachedMean: the mean of several cached teachers, as one supervision."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import keras
 import numpy as np
 
+from keras_kd.arguments import check_choice
+from keras_kd.outputs import kind_named, kind_of_classes
 from keras_kd.teachers.cache.manifest import Spec
 
-KINDS = ("logits", "probabilities")
+MEANS = ("logits", "probabilities")
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -26,13 +29,16 @@ class CachedMean:
         ValueError: no members, or such as give other outputs.
     """
 
-    def __init__(self, members, of: Literal["logits", "probabilities"] = "logits"):
+    def __init__(
+        self,
+        members: Iterable[tuple[Any, int]],
+        of: Literal["logits", "probabilities"] = "logits",
+    ):
         self.members = list(members)
         if not self.members:
             raise ValueError("The mean needs at least one teacher. Received: none")
-        if of not in KINDS:
-            raise ValueError(f"`of` must be one of {list(KINDS)}. Received: of={of!r}")
-        self.of = of
+        check_choice("of", of, MEANS)
+        self.of: Literal["logits", "probabilities"] = of
         first = self.members[0][0].spec
         for cache, _ in self.members:
             if (cache.spec.outputs, cache.spec.logits) != (first.outputs, first.logits):
@@ -58,14 +64,20 @@ class CachedMean:
     @property
     def teacher_name(self) -> str:
         """The name of the first teacher."""
-        return self.members[0][0].teacher_name
+        return str(self.members[0][0].teacher_name)
+
+    @property
+    def output_kinds(self) -> list[str] | None:
+        """What the first teacher's outputs mean, where that is known."""
+        known: list[str] | None = self.members[0][0].output_kinds
+        return known
 
     @property
     def has_labels(self) -> bool:
         """Whether labels are held."""
-        return self.members[0][0].has_labels
+        return bool(self.members[0][0].has_labels)
 
-    def rows(self, inputs) -> list[np.ndarray]:
+    def rows(self, inputs: Any) -> list[np.ndarray]:
         """Where the examples of a batch are, in each member's arrays."""
         found: dict[int, np.ndarray] = {}
         for cache, _ in self.members:
@@ -88,26 +100,20 @@ class CachedMean:
         if len(found) == 1:
             return found[0]
         by_output = zip(*(logits for logits, _ in found), strict=True)
-        return tuple(mean_of_logits(np.stack(each), self.of) for each in by_output), {}
+        kinds = self.output_kinds or [None] * len(self.spec.logits)
+        means = []
+        for each, name in zip(by_output, kinds, strict=True):
+            stacked = np.stack(each)
+            kind = kind_named(name) if name else kind_of_classes(stacked.shape[-1])
+            means.append(kind.mean(stacked, self.of))
+        return tuple(means), {}
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         return {"members": [[serialize(c), i] for c, i in self.members], "of": self.of}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "CachedMean":
         members = config["members"]
         deserialize = keras.saving.deserialize_keras_object
         return cls([(deserialize(cache), i) for cache, i in members], config["of"])
-
-
-def mean_of_logits(logits: np.ndarray, of: str) -> np.ndarray:
-    """Logits of the mean over the first axis, `(members, m, ..., classes)`."""
-    if of == "logits":
-        return logits.mean(axis=0)
-    if logits.shape[-1] == 1:
-        # Both of Bernoulli's probabilities, in logarithms.
-        yes, no = (-np.logaddexp(0, sign * logits) for sign in (-1, 1))
-        return np.logaddexp.reduce(yes, axis=0) - np.logaddexp.reduce(no, axis=0)
-    log_p = logits - np.logaddexp.reduce(logits, axis=-1, keepdims=True)
-    return np.logaddexp.reduce(log_p, axis=0) - np.float32(np.log(len(logits)))

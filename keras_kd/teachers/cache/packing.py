@@ -5,6 +5,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from keras_kd.arguments import check_choice, check_integer_or_none
+from keras_kd.outputs import Kind
+
 DTYPES = ("float16", "float32")
 _LARGEST_HALF = 65504.0
 
@@ -92,25 +95,21 @@ def checked_packing(dtype: Any, top_k: Any) -> Packing:
     Raises:
         ValueError: another dtype, or a `top_k` that is no integer > 0.
     """
-    if dtype not in DTYPES:
-        raise ValueError(
-            f"`dtype` must be one of {list(DTYPES)}. Received: dtype={dtype!r}"
-        )
-    if top_k is not None and (
-        not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1
-    ):
-        raise ValueError(
-            f"`top_k` must be None or an integer > 0. Received: top_k={top_k!r}"
-        )
+    check_choice("dtype", dtype, DTYPES)
+    top_k = check_integer_or_none("top_k", top_k, above=0)
     return Packing(dtype, top_k)
 
 
-def divergence(logits: np.ndarray, approximate: np.ndarray, temperature: float):
-    """Mean Kullback-Leibler divergence, in nats, of what packing made of logits."""
-    p, q = (_log_softmax(z / temperature) for z in (logits, approximate))
-    return float(np.mean(np.sum(np.exp(p) * (p - q), axis=-1)))
+def divergence(
+    logits: np.ndarray, approximate: np.ndarray, temperature: float, kind: Kind
+) -> float:
+    """The mean divergence, in nats, of what packing made of logits from them.
 
-
-def _log_softmax(z: np.ndarray) -> np.ndarray:
-    z = z.astype(np.float64)
-    return z - np.logaddexp.reduce(z, axis=-1, keepdims=True)
+    Args:
+        logits: `(m, ..., units)`.
+        approximate: what came back.
+        temperature: at which they are compared.
+        kind: what they mean; of values it is the mean squared error.
+    """
+    pair = (z.astype(np.float64) for z in (logits, approximate))
+    return float(np.mean(kind.divergence(*pair, temperature)))

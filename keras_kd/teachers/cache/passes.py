@@ -7,9 +7,7 @@ import keras
 import numpy as np
 import xxhash
 
-# The adapters behind `fit`: what they make of data, `fit` will make of it again.
-from keras.src.trainers.data_adapters import get_data_adapter
-
+from keras_kd.keras_internals import DataAdapter, data_adapter
 from keras_kd.teachers.cache.keys import example_keys
 
 
@@ -96,7 +94,7 @@ class Passes:
             # Keras 3.12 looks for a part of grain where later releases do not have it.
             return self._data
 
-    def _adapter(self, view: int):
+    def _adapter(self, view: int) -> DataAdapter:
         data = self._data
         if _is_function(data):
             data = data(view)
@@ -104,9 +102,9 @@ class Passes:
             data.set_epoch(view)
         if isinstance(data, tuple):
             x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
-            return get_data_adapter(x, y, batch_size=self._batch_size)
+            return data_adapter(x, y, batch_size=self._batch_size)
         arrays = isinstance(data, dict | list) or hasattr(data, "__array__")
-        return get_data_adapter(data, batch_size=self._batch_size if arrays else None)
+        return data_adapter(data, batch_size=self._batch_size if arrays else None)
 
 
 def _is_function(data) -> bool:

@@ -4,6 +4,7 @@ import random
 
 import keras
 
+from keras_kd.keras_internals import flatten_layers, keras_reason
 from keras_kd.teachers.trajectory.manifest import (
     first_difference,
     model_config,
@@ -46,15 +47,9 @@ def bare_copy(model):
     return copy
 
 
-def keras_reason(error: Exception) -> str:
-    """The innermost of the reasons that Keras gives, without the dump of configs."""
-    reason = str(error).rsplit("Exception encountered: ", 1)[-1]
-    return " ".join(reason.split()).split(". ")[0].rstrip(".")
-
-
 def _own_layers(model):
     """The layers of classes that are not Keras's, which need not be registered."""
-    for layer in model._flatten_layers():
+    for layer in flatten_layers(model):
         if not type(layer).__module__.startswith("keras."):
             yield layer
 

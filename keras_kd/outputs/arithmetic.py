@@ -1,0 +1,52 @@
+"""The functions that formulas are made of, on backend tensors and NumPy arrays alike.
+
+A formula is written once and runs where its arguments live: differentiable in a
+compiled step, or in float64 on what files and kernels hold.
+"""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from keras import ops
+from scipy import special
+
+
+def _softplus(x):
+    return np.logaddexp(0, x)
+
+
+def _argmax(x, axis=-1):
+    return np.argmax(x, axis=axis)
+
+
+_NUMPY = SimpleNamespace(
+    abs=np.abs,
+    all=np.all,
+    argmax=_argmax,
+    cast=lambda x, dtype: x.astype(dtype),
+    clip=np.clip,
+    concatenate=np.concatenate,
+    equal=np.equal,
+    exp=np.exp,
+    isfinite=np.isfinite,
+    log=np.log,
+    log1p=np.log1p,
+    log_softmax=special.log_softmax,
+    logsumexp=special.logsumexp,
+    max=np.max,
+    mean=np.mean,
+    min=np.min,
+    sigmoid=special.expit,
+    softmax=special.softmax,
+    softplus=_softplus,
+    square=np.square,
+    sum=np.sum,
+    where=np.where,
+    zeros_like=np.zeros_like,
+)
+
+
+def functions_for(x) -> Any:
+    """`keras.ops` for a tensor; for a NumPy array functions of the same names."""
+    return _NUMPY if isinstance(x, np.ndarray) else ops
