@@ -7,7 +7,8 @@ assignment to the teacher's variables, with no state to synchronise.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
@@ -209,7 +210,7 @@ def split_teacher_state(data: Any) -> tuple[Any, Any]:
     return state, batch
 
 
-def without_gradients() -> contextlib.AbstractContextManager[Any]:
+def without_gradients() -> AbstractContextManager[Any]:
     """A context for what is not differentiated: on JAX that is said otherwise."""
     return contextlib.nullcontext()
 

@@ -1,7 +1,7 @@
 """TensorFlow: the teacher's variables are captured by the compiled step."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras

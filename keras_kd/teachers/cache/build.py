@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from keras_kd import backend
-from keras_kd.forward.taps import find_layer
+from keras_kd.forward import find_layer
 from keras_kd.outputs import FORMS, check_last_activation
 from keras_kd.teachers.cache.files import (
     BUILDING_NAME,
