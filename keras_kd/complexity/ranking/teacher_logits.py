@@ -13,7 +13,7 @@ from keras_kd.forward import Examples
 from keras_kd.ntk.outputs import logits_of
 from keras_kd.outputs import check_last_activation, to_logits
 from keras_kd.teachers import TeacherTrajectory
-from keras_kd.teachers.live import check_finite_weights
+from keras_kd.teachers.finite_weights import check_finite_weights
 
 Teacher: TypeAlias = keras.Model | TeacherTrajectory | ArrayLike
 Teachers: TypeAlias = Teacher | Sequence[Teacher] | Mapping[str, Teacher]
