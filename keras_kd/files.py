@@ -1,21 +1,176 @@
-"""One way to put a file in place: whole or not at all, and durable."""
+"""One way to put files and folders in place: whole or not at all, and durable.
 
+What is to be at a path is written beside it, under another name, brought to the disk
+(`fsync`) and then renamed, and the folder that holds the name is brought to the disk,
+too. Whatever ends the program or the machine, the path then has its old content or its
+new one, and what is written next can rely on it. A crash can leave the temporary
+besides; the next writing takes it over.
+"""
+
+import contextlib
+import hashlib
+import json
 import os
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# Keras and Matplotlib tell by them how to write.
+_ENDINGS = (".weights.h5", ".keras", ".png")
 
 
-def put_in_place(temporary: Path, path: Path) -> None:
-    """Renames a finished file so that a crash leaves the old one or the new one."""
-    # Without the first sync the name may reach the disk before the content does.
-    _sync(temporary)
-    os.replace(temporary, path)
-    if os.name == "posix":  # elsewhere a directory cannot be opened
-        _sync(path.parent)
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yields a temporary path to write to, and puts what is there in place of `path`.
+
+    Args:
+        path: of a file, there or not. Behind a link, what it points to is replaced.
+
+    Example:
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "model.weights.h5"
+    >>> with replacing(path) as temporary:
+    ...     print(temporary.name)
+    ...     length = temporary.write_bytes(b"weights")
+    model.tmp.weights.h5
+    >>> path.read_bytes()
+    b'weights'
+    """
+    path = path.resolve()
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        # A pipe or a device takes what comes.
+        yield path
+        return
+    temporary = _temporary(path)
+    try:
+        yield temporary
+        # Without it the name may reach the disk before the content does.
+        sync(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+    sync(path.parent)
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+@contextlib.contextmanager
+def filling(folder: Path) -> Iterator[Path]:
+    """Yields an empty folder for files that belong together, and puts them in place.
+
+    A `folder` that is not there yet appears whole. In one that is there, once all files
+    are on the disk, each is replaced whole, in the order in which they were written;
+    what else it holds stays. Where writing fails, nothing has changed.
+
+    Args:
+        folder: where the files are to be; its parents are made.
+    """
+    folder = folder.resolve()
+    # Inside, where that can be: it may be on another disk than its parent.
+    temporary = folder / "new.tmp" if folder.exists() else _temporary(folder)
+    shutil.rmtree(temporary, ignore_errors=True)
+    make_folder(temporary.parent)
+    try:
+        temporary.mkdir()
+        yield temporary
+        found = list(temporary.rglob("*"))
+        for path in (*found, temporary):
+            sync(path)
+        if temporary.parent == folder:
+            for path in sorted(found, key=lambda p: p.stat().st_mtime_ns):
+                if path.is_file():
+                    place = folder / path.relative_to(temporary)
+                    make_folder(place.parent)
+                    os.replace(path, place)
+                    sync(place.parent)
+        else:
+            os.replace(temporary, folder)
+            sync(folder.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text, in UTF-8, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(
+    path: Path,
+    content: Any,
+    *,
+    indent: int | None = 1,
+    default: Callable[[Any], Any] | None = None,
+) -> None:
+    """Writes a content as JSON, whole or not at all.
+
+    Args:
+        path: of the file.
+        content: what is written.
+        indent: spaces a level; `None` for one line.
+        default: says what stands for something that JSON does not have.
+    """
+    write_text(path, json.dumps(content, indent=indent, default=default))
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Writes an `.npy`, whole or not at all."""
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Adds a line to a text, on the disk when this returns.
+
+    What a crash left of a line is written over.
+
+    Args:
+        path: of the file, there or not.
+        line: without its end.
+    """
+    is_new = not path.exists()
+    with path.open("a+b") as lines:
+        lines.seek(0)
+        lines.truncate(lines.read().rfind(b"\n") + 1)
+        lines.write(line.encode() + b"\n")
+        lines.flush()
+        os.fsync(lines.fileno())
+    if is_new:
+        sync(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder, and those that it is in, unless they are there."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in reversed(missing):
+        sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Brings a file, or the names that a folder holds, to the disk."""
+    is_folder = path.is_dir()
+    if is_folder and os.name != "posix":  # where a folder cannot be opened
+        return
+    descriptor = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's content, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _temporary(path: Path) -> Path:
+    """`name.tmp`, or `name.tmp.ending` where the ending says how to write."""
+    ending = next((e for e in _ENDINGS if path.name.endswith(e)), "")
+    return path.with_name(f"{path.name.removesuffix(ending)}.tmp{ending}")

@@ -35,18 +35,18 @@ class Schedule:
     adds that it can be written into a config.
     """
 
-    def __call__(self, progress: Progress, trajectory: Stages) -> int:
+    def __call__(self, progress: Progress, trajectory: Stages[Any]) -> int:
         """The index of the checkpoint to use from this step on."""
         raise NotImplementedError
 
-    def check(self, trajectory: Stages) -> None:
+    def check(self, trajectory: Stages[Any]) -> None:
         """Refuses a trajectory that the schedule cannot serve, before training."""
 
     def get_config(self) -> dict[str, Any]:
         return {}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]):
+    def from_config(cls, config: dict[str, Any]) -> "Schedule":
         return cls(**config)
 
 
@@ -60,8 +60,9 @@ class NearestLater(Schedule):
     Source: Harutyunyan et al., ICLR 2023, section 4 (online distillation).
     """
 
-    def __call__(self, progress, trajectory):
-        return trajectory.at_step(progress.step, progress.total_steps).index
+    def __call__(self, progress: Progress, trajectory: Stages[Any]) -> int:
+        stage = trajectory.at_step(progress.step, progress.total_steps)
+        return int(stage.index)
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -72,7 +73,7 @@ class EqualEpochs(Schedule):
     ICCV 2019.
     """
 
-    def __call__(self, progress, trajectory):
+    def __call__(self, progress: Progress, trajectory: Stages[Any]) -> int:
         share = Fraction(progress.step * len(trajectory)) / progress.total_steps
         return min(math.floor(share), len(trajectory) - 1)
 
@@ -96,7 +97,7 @@ class AtEpochs(Schedule):
     ```
     """
 
-    def __init__(self, pairs: Iterable[tuple[int, int]]):
+    def __init__(self, pairs: Iterable[tuple[int, int]]) -> None:
         pairs = list(pairs)
         try:
             self.pairs = [
@@ -120,19 +121,19 @@ class AtEpochs(Schedule):
                 f"Received: {pairs}"
             )
 
-    def __call__(self, progress, trajectory):
+    def __call__(self, progress: Progress, trajectory: Stages[Any]) -> int:
         _, checkpoint = self.pairs[bisect.bisect(self._epochs, progress.epoch) - 1]
-        return trajectory[checkpoint].index
+        return int(trajectory[checkpoint].index)
 
-    def check(self, trajectory):
+    def check(self, trajectory: Stages[Any]) -> None:
         for _, checkpoint in self.pairs:
             _resolve(checkpoint, trajectory, "`schedule` given as pairs must name")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"pairs": self.pairs}
 
 
-def as_schedule(schedule) -> Callable[[Progress, Stages], int]:
+def as_schedule(schedule: Any) -> Callable[[Progress, Stages[Any]], int]:
     """The schedule that an argument means: pairs, a callable, or `None`.
 
     Raises:
@@ -146,7 +147,8 @@ def as_schedule(schedule) -> Callable[[Progress, Stages], int]:
             f"schedule={schedule.__name__}; write {schedule.__name__}()."
         )
     if callable(schedule):
-        return schedule
+        chosen: Callable[[Progress, Stages[Any]], int] = schedule
+        return chosen
     if isinstance(schedule, list | tuple):
         return AtEpochs(schedule)
     raise TypeError(
@@ -156,7 +158,7 @@ def as_schedule(schedule) -> Callable[[Progress, Stages], int]:
     )
 
 
-def as_hold(hold) -> Fraction:
+def as_hold(hold: float | str | Fraction) -> Fraction:
     """The share of training for the last checkpoint, as an exact fraction.
 
     Args:
@@ -176,11 +178,11 @@ def as_hold(hold) -> Fraction:
 
 
 def checkpoint_index(
-    schedule: Callable[[Progress, Stages], int],
+    schedule: Callable[[Progress, Stages[Any]], int],
     step: int,
     epoch: int,
     total_steps: int,
-    trajectory: Stages,
+    trajectory: Stages[Any],
     hold: Fraction = Fraction(0),
 ) -> int:
     """The checkpoint to use at a step: the schedule, then the last one for `hold`.
@@ -207,7 +209,7 @@ def checkpoint_index(
     return _resolve(index, trajectory, f"At step {step} `schedule` must return")
 
 
-def _resolve(index, trajectory, must: str) -> int:
+def _resolve(index: Any, trajectory: Stages[Any], must: str) -> int:
     n = len(trajectory)
     try:
         if isinstance(index, bool):

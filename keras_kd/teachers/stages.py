@@ -5,10 +5,29 @@ import math
 import operator
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Generic, Protocol, TypeVar
 
 
-class Stages:
+class Stage(Protocol):
+    """One state of a teacher."""
+
+    @property
+    def index(self) -> int:
+        """Its place, from 0."""
+
+    @property
+    def step(self) -> int:
+        """Teacher batches completed."""
+
+    @property
+    def epoch(self) -> int:
+        """Teacher epochs completed."""
+
+
+S = TypeVar("S", bound=Stage)
+
+
+class Stages(Generic[S]):
     """The recorded stages of one teacher, in the order of its training: a sequence.
 
     Args:
@@ -18,7 +37,7 @@ class Stages:
         name: what they are, for messages.
     """
 
-    def __init__(self, stages: Sequence[Any], total_steps: int, name: str):
+    def __init__(self, stages: Sequence[S], total_steps: int, name: str) -> None:
         self._stages = tuple(stages)
         self._total_steps = total_steps
         self._name = name
@@ -27,7 +46,7 @@ class Stages:
     def __len__(self) -> int:
         return len(self._stages)
 
-    def __getitem__(self, index: int):
+    def __getitem__(self, index: int) -> S:
         try:
             return self._stages[operator.index(index)]
         except IndexError:
@@ -36,7 +55,7 @@ class Stages:
                 f"{self._name}. Received: index={index}"
             ) from None
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[S]:
         return iter(self._stages)
 
     @property
@@ -44,7 +63,7 @@ class Stages:
         """Batches of the teacher's training in all, `T`."""
         return self._total_steps
 
-    def at_step(self, step: int, total_steps: int | Fraction | None = None):
+    def at_step(self, step: int, total_steps: int | Fraction | None = None) -> S:
         r"""The nearest later checkpoint, the paper's rule.
 
         $t^* = \min\{t_i : t_i S > t T\}$, and the last checkpoint once none is later.

@@ -17,7 +17,7 @@ from tiny_caches import BACKEND, build, examples, files, network
 from tiny_teachers import train_by_hand
 
 from keras_kd import SupervisionCache, TeacherTrajectory, TrajectoryRecorder
-from keras_kd.teachers.cache import build as build_module
+from keras_kd.teachers.cache import stage_writer
 
 KILLS = 10
 
@@ -31,6 +31,7 @@ class Faults:
 
     def __init__(self, patch, at, after):
         self.calls, self.at, self.after = 0, at, after
+        self.dead = False
         for owner, name in (
             (os, "replace"),
             (os, "fsync"),
@@ -48,14 +49,17 @@ class Faults:
         def call(*args, **kwargs):
             if name == "open_memmap" and "w+" not in args:  # only read
                 return original(*args, **kwargs)
+            if self.dead:  # nothing more reaches the disk, no cleaning up either
+                raise Fault
             self.calls += 1
-            if self.calls == self.at and not self.after:
+            self.dead = self.calls == self.at
+            if self.dead and not self.after:
                 if name in ("write_text", "open_memmap"):
                     # Torn in the middle of writing.
                     pathlib.Path(args[0]).write_bytes(b'{"format": ')
                 raise Fault
             result = original(*args, **kwargs)
-            if self.calls == self.at:
+            if self.dead:
                 raise Fault
             return result
 
@@ -73,7 +77,7 @@ def trajectory(tmp_path_factory):
 def test_a_fault_at_any_moment(replaced, trajectory, tmp_path, monkeypatch):
     """Two checkpoints, three batches each, a flush after each batch."""
     x, y = examples(20)
-    monkeypatch.setattr(build_module, "_FLUSH_AFTER", -1.0)
+    monkeypatch.setattr(stage_writer, "_FLUSH_AFTER", -1.0)
     if replaced:
         # Whole, and of more examples: nothing of it may be left.
         build(trajectory, examples(28, seed=1), tmp_path / "other")
@@ -149,7 +153,7 @@ class SlowData(keras.utils.PyDataset):
 
 
 def slowly(trajectory, folder):
-    build_module._FLUSH_AFTER = 0.02
+    stage_writer._FLUSH_AFTER = 0.02
     build(TeacherTrajectory(trajectory), SlowData(), folder)
 
 

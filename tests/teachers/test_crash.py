@@ -31,6 +31,7 @@ class Faults:
         self.calls = 0
         self.at = at
         self.after = after
+        self.dead = False
         for owner, name in (
             (os, "replace"),
             (os, "fsync"),
@@ -45,8 +46,11 @@ class Faults:
         original = getattr(owner, name)
 
         def call(*args, **kwargs):
+            if self.dead:  # nothing more reaches the disk, no cleaning up either
+                raise Fault
             self.calls += 1
-            if self.calls == self.at and not self.after:
+            self.dead = self.calls == self.at
+            if self.dead and not self.after:
                 if "write" in name or "save" in name:
                     # Torn in the middle of writing.
                     path = args[1] if owner is keras.Model else args[0]
@@ -54,7 +58,7 @@ class Faults:
                         file.write(b'{"format": ')
                 raise Fault
             result = original(*args, **kwargs)
-            if self.calls == self.at:
+            if self.dead:
                 raise Fault
             return result
 

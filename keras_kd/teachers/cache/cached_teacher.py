@@ -11,10 +11,10 @@ from keras_kd.forward import find_layer
 from keras_kd.keras_internals import split_for_validation
 from keras_kd.outputs import Kind, kind_named, kind_of_classes
 from keras_kd.teachers.cache.joined_data import Joined, JoinedData, as_numpy
-from keras_kd.teachers.cache.manifest import from_json
 from keras_kd.teachers.cache.mean import CachedMean
 from keras_kd.teachers.cache.passes import class_labels
 from keras_kd.teachers.cache.stand_in import stand_in
+from keras_kd.teachers.cache.structure import from_json
 from keras_kd.teachers.cache.supervision_cache import SupervisionCache
 from keras_kd.teachers.supervision import Clock, Supervision
 
@@ -74,7 +74,7 @@ class CachedTeacher:
             shapes = self.teacher.spec.logits
             kinds: list[Kind | None] = [kind_of_classes(s[-1]) for s in shapes]
         else:
-            kinds = [None if name is None else kind_named(name) for name in known]
+            kinds = [name and kind_named(name) for name in known]
         if len(kinds) == 1:
             # Several students learn from one word.
             return kinds * len(names)

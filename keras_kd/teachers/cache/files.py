@@ -4,16 +4,20 @@ import errno
 import os
 import re
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
-from keras_kd.files import put_in_place
+from keras_kd.files import write_array
 from keras_kd.teachers.cache.manifest import MANIFEST_NAME, Spec
 from keras_kd.teachers.cache.packing import Packing
 
 KEYS_NAME = "keys.npy"
 LABELS_NAME = "labels.npy"
 BUILDING_NAME = "building.json"
+
+# `{name: (shape, dtype)}` of one example in the arrays of one stage.
+Arrays: TypeAlias = dict[str, tuple[tuple[int, ...], str]]
 
 _NAME = re.compile(
     rf"({re.escape(MANIFEST_NAME)}|{BUILDING_NAME}|{KEYS_NAME}|{LABELS_NAME}"
@@ -26,9 +30,9 @@ def is_ours(path: Path) -> bool:
     return path.is_file() and _NAME.fullmatch(path.name) is not None
 
 
-def arrays_of(spec: Spec, packing: Packing) -> dict[str, tuple[tuple[int, ...], str]]:
-    """`{name: (shape, dtype)}` of one example in the arrays of one stage."""
-    arrays = {}
+def arrays_of(spec: Spec, packing: Packing) -> Arrays:
+    """The arrays of one stage."""
+    arrays: Arrays = {}
     for i, shape in enumerate(spec.logits):
         for part, (part_shape, dtype) in packing.parts(shape).items():
             arrays[f"output-{i}.{part}"] = (part_shape, dtype)
@@ -38,6 +42,7 @@ def arrays_of(spec: Spec, packing: Packing) -> dict[str, tuple[tuple[int, ...], 
 
 
 def file_name(stage: int, array: str) -> str:
+    """Of the file that holds an array of a stage."""
     return f"checkpoint-{stage:04d}.{array}.npy"
 
 
@@ -46,7 +51,7 @@ def done_name(stage: int) -> str:
     return file_name(stage, "done")
 
 
-def bytes_of(arrays: dict[str, tuple[tuple[int, ...], str]], n: int) -> int:
+def bytes_of(arrays: Arrays, n: int) -> int:
     """The disk that one stage's arrays take."""
     return sum(
         n * int(np.prod(shape)) * np.dtype(dtype).itemsize
@@ -77,6 +82,7 @@ def allocate(path: Path, shape: tuple[int, ...], dtype: str) -> None:
 
 
 def full_disk(folder: Path, needed: int, free: int | None) -> OSError:
+    """The error of a disk that is full, which says what can be done."""
     there = "" if free is None else f", and {gigabytes(free)} are free"
     return OSError(
         errno.ENOSPC,
@@ -87,6 +93,7 @@ def full_disk(folder: Path, needed: int, free: int | None) -> OSError:
 
 
 def gigabytes(size: int) -> str:
+    """A number of bytes as people read it."""
     return f"{size / 1e9:.3g} GB" if size >= 1e8 else f"{size / 1e6:.3g} MB"
 
 
@@ -96,13 +103,9 @@ def save(path: Path, array: np.ndarray) -> None:
     Raises:
         OSError: the disk is full.
     """
-    temporary = path.with_name(path.name + ".tmp")
     try:
-        with open(temporary, "wb") as file:
-            np.save(file, array)
-        put_in_place(temporary, path)
+        write_array(path, array)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         if error.errno != errno.ENOSPC:
             raise
         raise full_disk(path.parent, array.nbytes, None) from error

@@ -1,11 +1,14 @@
 """Keys of examples: what tells one example from another, whatever their order."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import keras
 import numpy as np
 import xxhash
 
 
-def example_keys(inputs) -> np.ndarray:
+def example_keys(inputs: Any) -> np.ndarray:
     """A 64-bit number for each example, of its content alone.
 
     Equal examples have equal keys in any order, any batch and any process. Floating
@@ -24,6 +27,7 @@ def example_keys(inputs) -> np.ndarray:
 
     Example:
 
+    >>> import numpy as np
     >>> x = np.arange(6.0).reshape(3, 2)
     >>> print(np.array_equal(example_keys(x)[::-1], example_keys(x[::-1])))
     True
@@ -37,14 +41,14 @@ def example_keys(inputs) -> np.ndarray:
     return np.fromiter(digests, np.uint64, n)
 
 
-def _digest(rows) -> int:
+def _digest(rows: Iterable[Any]) -> int:
     state = xxhash.xxh3_64()
     for row in rows:
         state.update(row)
     return state.intdigest()
 
 
-def counted_as(dtype) -> np.dtype:
+def counted_as(dtype: Any) -> np.dtype:
     """The type as which inputs of a type count.
 
     Raises:
@@ -64,7 +68,7 @@ def counted_as(dtype) -> np.dtype:
     return np.dtype(np.float32)
 
 
-def _bytes(leaf) -> np.ndarray:
+def _bytes(leaf: Any) -> np.ndarray:
     array = np.asarray(leaf)
     array = np.ascontiguousarray(array.astype(counted_as(array.dtype), copy=False))
     return array.reshape(len(array), -1).view(np.uint8)
@@ -77,7 +81,7 @@ class RowsByKey:
         keys: of all examples, `(n,)` uint64, different.
     """
 
-    def __init__(self, keys: np.ndarray):
+    def __init__(self, keys: np.ndarray) -> None:
         self._order = np.argsort(keys)
         self._sorted = keys[self._order]
 

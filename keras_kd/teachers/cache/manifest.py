@@ -1,17 +1,22 @@
 """The manifest of a supervision cache, `supervision.json`: what it holds, of whom."""
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from keras_kd.files import put_in_place
 from keras_kd.teachers.cache.packing import Packing
+from keras_kd.teachers.manifest_file import ManifestFile, read_output_kinds
 
 MANIFEST_NAME = "supervision.json"
-_FORMAT = "keras_kd.supervision"
-_VERSION = 1
+_FILE = ManifestFile(
+    format="keras_kd.supervision",
+    version=1,
+    called="manifest",
+    about="finished supervision cache",
+    made="`keras_kd.SupervisionCache.build` makes one, and goes on where an earlier "
+    "build was stopped.",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +76,9 @@ class CacheManifest:
         packing: how logits are stored.
         divergence: what packing costs, `{temperature: nats}`.
         files: `{name: {"size", "sha256"}}`.
+        output_kinds: what each output means, as `keras.tree.flatten` orders them:
+            `"categorical"`, `"bernoulli"` or `"continuous"`; `None` where it is not
+            known.
     """
 
     teacher: str
@@ -86,6 +94,7 @@ class CacheManifest:
     packing: Packing
     divergence: Mapping[str, float]
     files: Mapping[str, Mapping[str, Any]]
+    output_kinds: list[str | None] | None = None
 
     @classmethod
     def read(cls, folder: Path, name: str = MANIFEST_NAME) -> "CacheManifest":
@@ -95,59 +104,40 @@ class CacheManifest:
             FileNotFoundError: there is none.
             ValueError: it is not one; the message names file and reason.
         """
-        path = folder / name
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise FileNotFoundError(
-                f"There is no finished supervision cache in '{folder}': {path} is "
-                "missing. `keras_kd.SupervisionCache.build` makes one, and goes on "
-                "where an earlier build was stopped."
-            ) from error
-        except ValueError as error:
-            raise _unreadable(path, f"it is not valid JSON ({error})") from error
-        if not isinstance(content, dict) or content.get("format") != _FORMAT:
-            raise _unreadable(path, f"it does not say 'format': '{_FORMAT}'")
-        if content.get("version") != _VERSION:
-            raise _unreadable(
-                path,
-                f"it has version {content.get('version')}, and this release of "
-                f"keras_kd reads version {_VERSION}",
-            )
-        try:
-            spec, packing = content["spec"], content["packing"]
-            return cls(
-                teacher=content["teacher"],
-                teacher_outputs=content["teacher_outputs"],
-                total_steps=int(content["total_steps"]),
-                stages=tuple(CachedStage(**stage) for stage in content["stages"]),
-                n=int(content["n"]),
-                views=content["views"],
-                data=content["data"],
-                ranges=tuple((low, high) for low, high in content["ranges"]),
-                labels=content["labels"],
-                spec=Spec(
-                    spec["inputs"],
-                    spec["outputs"],
-                    tuple(tuple(shape) for shape in spec["logits"]),
-                    {path: tuple(shape) for path, shape in spec["taps"].items()},
-                ),
-                packing=Packing(packing["dtype"], packing["top_k"]),
-                divergence=content["divergence"],
-                files={**content["files"]},
-            )
-        except KeyError as error:
-            raise _unreadable(path, f"the entry {error} is missing") from error
-        except (TypeError, ValueError, AttributeError) as error:
-            raise _unreadable(path, str(error)) from error
+        return _FILE.read(folder / name, cls._parse)
+
+    @classmethod
+    def _parse(cls, content: dict[str, Any]) -> "CacheManifest":
+        spec, packing = content["spec"], content["packing"]
+        manifest = cls(
+            teacher=content["teacher"],
+            teacher_outputs=content["teacher_outputs"],
+            total_steps=int(content["total_steps"]),
+            stages=tuple(CachedStage(**stage) for stage in content["stages"]),
+            n=int(content["n"]),
+            views=content["views"],
+            data=content["data"],
+            ranges=tuple((low, high) for low, high in content["ranges"]),
+            labels=content["labels"],
+            spec=Spec(
+                spec["inputs"],
+                spec["outputs"],
+                tuple(tuple(shape) for shape in spec["logits"]),
+                {path: tuple(shape) for path, shape in spec["taps"].items()},
+            ),
+            packing=Packing(packing["dtype"], packing["top_k"]),
+            divergence=content["divergence"],
+            files={**content["files"]},
+            output_kinds=read_output_kinds(content),
+        )
+        kinds, n = manifest.output_kinds, len(manifest.spec.logits)
+        if kinds is not None and len(kinds) != n:
+            raise ValueError(f"it has {len(kinds)} 'output_kinds' for {n} outputs")
+        return manifest
 
     def write(self, folder: Path, name: str = MANIFEST_NAME) -> None:
         """Replaces the manifest in `folder`, whole or not at all."""
-        content = {"format": _FORMAT, "version": _VERSION, **dataclasses.asdict(self)}
-        path = folder / name
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        put_in_place(temporary, path)
+        _FILE.write(folder / name, dataclasses.asdict(self))
 
     def differences(self, other: "CacheManifest") -> list[str]:
         """In what a cache differs from another, besides what it has worked out."""
@@ -161,9 +151,15 @@ class CacheManifest:
             ("top_k", self.packing.top_k, other.packing.top_k),
             ("taps", sorted(self.spec.taps), sorted(other.spec.taps)),
             ("labels", self.labels, other.labels),
+            ("output_kinds", self.output_kinds, other.output_kinds),
         ):
             # Of other examples the labels are others, too.
-            if here != there and not (what == "labels" and "data" in found):
+            if what == "labels" and "data" in found:
+                continue
+            # Earlier releases do not say what outputs mean.
+            if what == "output_kinds" and _may_be_the_same(here, there):
+                continue
+            if here != there:
                 found.append(what)
         return found
 
@@ -172,26 +168,10 @@ class CacheManifest:
         return [stage.fingerprint for stage in self.stages]
 
 
-def as_json(structure, leaf=lambda value: value) -> Any:
-    """A structure of dicts, lists and tuples as JSON holds it; leaves by `leaf`."""
-    if isinstance(structure, dict):
-        return {"dict": {key: as_json(v, leaf) for key, v in structure.items()}}
-    if isinstance(structure, list | tuple):
-        kind = "list" if isinstance(structure, list) else "tuple"
-        return {kind: [as_json(value, leaf) for value in structure]}
-    return {"leaf": leaf(structure)}
-
-
-def from_json(content, leaf=lambda value: value) -> Any:
-    """The structure that `as_json` wrote, each leaf passed through `leaf`."""
-    ((kind, value),) = content.items()
-    if kind == "dict":
-        return {key: from_json(item, leaf) for key, item in value.items()}
-    if kind == "leaf":
-        return leaf(value)
-    items = [from_json(item, leaf) for item in value]
-    return items if kind == "list" else tuple(items)
-
-
-def _unreadable(path: Path, reason: str) -> ValueError:
-    return ValueError(f"The manifest {path} cannot be read: {reason}.")
+def _may_be_the_same(here: Any, there: Any) -> bool:
+    """Whether two lists of kinds agree, as far as both are known."""
+    if here is None or there is None:
+        return True
+    return len(here) == len(there) and all(
+        None in pair or pair[0] == pair[1] for pair in zip(here, there, strict=True)
+    )

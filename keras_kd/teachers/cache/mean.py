@@ -67,9 +67,9 @@ class CachedMean:
         return str(self.members[0][0].teacher_name)
 
     @property
-    def output_kinds(self) -> list[str] | None:
+    def output_kinds(self) -> list[str | None] | None:
         """What the first teacher's outputs mean, where that is known."""
-        known: list[str] | None = self.members[0][0].output_kinds
+        known: list[str | None] | None = self.members[0][0].output_kinds
         return known
 
     @property

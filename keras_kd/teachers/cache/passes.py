@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import xxhash
 
+from keras_kd.arguments import check_integer_or_none
 from keras_kd.keras_internals import DataAdapter, data_adapter
 from keras_kd.teachers.cache.keys import example_keys
 
@@ -25,7 +26,7 @@ class Passes:
             cannot be gone through twice.
     """
 
-    def __init__(self, data, views: int | None, batch_size: int):
+    def __init__(self, data: Any, views: int | None, batch_size: int) -> None:
         if isinstance(data, Iterator):
             raise ValueError(
                 "`data` must be arrays or a data set that can be gone through several "
@@ -39,12 +40,7 @@ class Passes:
         own = getattr(data, "views", None)
         if views is None:
             views = own
-        if views is not None and (
-            not isinstance(views, int) or isinstance(views, bool) or views < 1
-        ):
-            raise ValueError(
-                f"`views` must be None or an integer > 0. Received: views={views!r}"
-            )
+        views = check_integer_or_none("views", views, above=0)
         if own is not None and own != views:
             raise ValueError(
                 f"`views` must be that of `data`. Received: views={views} for data "
@@ -87,7 +83,7 @@ class Passes:
             if before is not None and hasattr(self._data, "set_epoch"):
                 self._data.set_epoch(before)
 
-    def _batches(self, adapter):
+    def _batches(self, adapter: Any) -> Any:
         try:
             return adapter.get_numpy_iterator()
         except ModuleNotFoundError:
@@ -107,7 +103,7 @@ class Passes:
         return data_adapter(data, batch_size=self._batch_size if arrays else None)
 
 
-def _is_function(data) -> bool:
+def _is_function(data: Any) -> bool:
     return callable(data) and not isinstance(data, keras.utils.PyDataset)
 
 
@@ -129,7 +125,7 @@ class Survey:
         batches: how many there are.
     """
 
-    def __init__(self, passes: Passes):
+    def __init__(self, passes: Passes) -> None:
         keys, labels = [], []
         self.first: Any = None
         self.batches = 0
@@ -163,7 +159,7 @@ class Survey:
         """Of something of every example, whatever their order."""
         return xxhash.xxh3_128_hexdigest(values[np.argsort(self.keys)].tobytes())
 
-    def _widen(self, inputs) -> None:
+    def _widen(self, inputs: Any) -> None:
         leaves = [np.asarray(leaf) for leaf in keras.tree.flatten(inputs)]
         ranges = self.ranges or [(np.inf, -np.inf)] * len(leaves)
         self.ranges = [
@@ -175,20 +171,23 @@ class Survey:
 class _Described:
     """Shape and dtype of one example's input."""
 
-    def __init__(self, array):
+    def __init__(self, array: Any) -> None:
         self.shape, self.dtype = tuple(array.shape[1:]), str(array.dtype)
 
-    def __eq__(self, other):
-        return (self.shape, self.dtype) == (other.shape, other.dtype)
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Described) and (self.shape, self.dtype) == (
+            other.shape,
+            other.dtype,
+        )
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{self.shape} {self.dtype}"
 
     def json(self) -> dict[str, Any]:
         return {"shape": list(self.shape), "dtype": self.dtype}
 
 
-def class_labels(y) -> np.ndarray | None:
+def class_labels(y: Any) -> np.ndarray | None:
     """Labels as integers `(n,)`: of integers as they are, of one-hot rows the place.
 
     Returns:
@@ -196,13 +195,13 @@ def class_labels(y) -> np.ndarray | None:
     """
     if y is None or keras.tree.is_nested(y):
         return None
-    y = np.asarray(keras.ops.convert_to_numpy(y))
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    if y.ndim == 2:
-        return y.argmax(axis=1).astype(np.int64)
-    if y.ndim != 1 or y.dtype.kind not in "iufb":
+    labels: np.ndarray = np.asarray(keras.ops.convert_to_numpy(y))
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim == 2:
+        return labels.argmax(axis=1).astype(np.int64)
+    if labels.ndim != 1 or labels.dtype.kind not in "iufb":
         return None
-    if y.dtype.kind == "f" and not np.array_equal(y, np.round(y)):
+    if labels.dtype.kind == "f" and not np.array_equal(labels, np.round(labels)):
         return None
-    return y.astype(np.int64)
+    return labels.astype(np.int64)

@@ -1,24 +1,26 @@
 """A model in the place of a teacher whose predictions are held in files."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-from keras_kd.teachers.cache.manifest import Spec, from_json
+from keras_kd.teachers.cache.manifest import Spec
+from keras_kd.teachers.cache.structure import from_json
 
 
 class _Given(keras.layers.Layer):
     """A layer that gives a known shape, as zeros."""
 
-    def __init__(self, shape, **kwargs):
+    def __init__(self, shape: Sequence[int], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.shape = tuple(shape)
 
-    def call(self, tensors):
+    def call(self, tensors: Any) -> Any:
         return ops.zeros((ops.shape(tensors[0])[0], *self.shape), "float32")
 
-    def compute_output_spec(self, tensors):
+    def compute_output_spec(self, tensors: Any) -> keras.KerasTensor:
         return keras.KerasTensor((tensors[0].shape[0], *self.shape), "float32")
 
 
@@ -53,8 +55,8 @@ def stand_in(spec: Spec, name: str) -> keras.Model:
     return keras.Model(inputs, outputs, name=name)
 
 
-def _layers(tree, tensor) -> list:
-    outputs = []
+def _layers(tree: dict[str, Any], tensor: Any) -> list[Any]:
+    outputs: list[Any] = []
     for name, node in tree.items():
         if isinstance(node, dict):
             inner = keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype)

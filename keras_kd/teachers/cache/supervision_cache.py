@@ -1,21 +1,21 @@
 """SupervisionCache: a teacher's predictions, held in files."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import keras
 import numpy as np
 
-from keras_kd.teachers.cache.build import build_cache, sha256, weights_fingerprint
-from keras_kd.teachers.cache.files import (
-    KEYS_NAME,
-    LABELS_NAME,
-    file_name,
-)
+from keras_kd.files import sha256
+from keras_kd.teachers.cache.build import build_cache
+from keras_kd.teachers.cache.files import KEYS_NAME, LABELS_NAME, file_name
 from keras_kd.teachers.cache.keys import RowsByKey, counted_as, example_keys
-from keras_kd.teachers.cache.manifest import CacheManifest, Spec, from_json
+from keras_kd.teachers.cache.manifest import CachedStage, CacheManifest, Spec
 from keras_kd.teachers.cache.mean import CachedMean
+from keras_kd.teachers.cache.source import weights_fingerprint
+from keras_kd.teachers.cache.structure import from_json
 from keras_kd.teachers.stages import Stages
 from keras_kd.teachers.trajectory.reader import TeacherTrajectory
 
@@ -23,7 +23,7 @@ _AGAIN = "`SupervisionCache.build` with overwrite=True makes the cache anew."
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
-class SupervisionCache(Stages):
+class SupervisionCache(Stages[CachedStage]):
     """What a teacher, or each checkpoint of its trajectory, says of every example.
 
     A frozen teacher says the same of the same example in every epoch. Held in files
@@ -55,7 +55,7 @@ class SupervisionCache(Stages):
     ```
     """
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
         self._folder = Path(folder)
         manifest = CacheManifest.read(self._folder)
         self._manifest = manifest
@@ -77,14 +77,15 @@ class SupervisionCache(Stages):
     @classmethod
     def build(
         cls,
-        teacher,
-        data,
-        folder: str | Path,
+        teacher: keras.Model | TeacherTrajectory,
+        data: Any,
+        folder: str | os.PathLike[str],
         *,
         dtype: Literal["float16", "float32"] = "float16",
         top_k: int | None = None,
         taps: Iterable[str] = (),
         teacher_outputs: Literal["logits", "probabilities"] = "logits",
+        output_kind: str | Mapping[str, Any] | Sequence[Any] | None = None,
         views: int | None = None,
         batch_size: int = 256,
         overwrite: bool = False,
@@ -116,6 +117,9 @@ class SupervisionCache(Stages):
             taps: paths of layers whose outputs are kept too, for losses that tap them.
             teacher_outputs: `"logits"` or `"probabilities"`: what the teacher gives.
                 Logits are stored.
+            output_kind: what the outputs mean: `"categorical"`, `"bernoulli"` or
+                `"continuous"`, or a structure of these, as the outputs are one; `None`:
+                inferred.
             views: augmented views of each example, through which epochs cycle; `None`
                 without augmentation, or for that of `data`.
             batch_size: examples a forward pass, where `data` are arrays.
@@ -142,6 +146,7 @@ class SupervisionCache(Stages):
             top_k=top_k,
             taps=taps,
             teacher_outputs=teacher_outputs,
+            output_kind=output_kind,
             views=views,
             batch_size=batch_size,
             overwrite=overwrite,
@@ -197,6 +202,16 @@ class SupervisionCache(Stages):
         return dict(self._manifest.divergence)
 
     @property
+    def output_kinds(self) -> list[str | None] | None:
+        """What each output means, in the order of `keras.tree.flatten`.
+
+        `"categorical"`, `"bernoulli"` or `"continuous"`, or `None` where it is not
+        known. Caches of version 0.1 do not say it: then this is `None`.
+        """
+        kinds = self._manifest.output_kinds
+        return None if kinds is None else list(kinds)
+
+    @property
     def has_labels(self) -> bool:
         """Whether labels are held."""
         return self._manifest.labels is not None
@@ -231,7 +246,7 @@ class SupervisionCache(Stages):
         chosen = range(len(self)) if indices is None else indices
         return CachedMean([(self, self[index].index) for index in chosen], of)
 
-    def predict(self, x, index: int = -1) -> Any:
+    def predict(self, x: Any, index: int = -1) -> Any:
         """The logits that a stage gave, in the order of `x`.
 
         Args:
@@ -247,7 +262,7 @@ class SupervisionCache(Stages):
         leaves, _ = self.look_up(self.rows(x), self[index].index)
         return from_json(self.spec.outputs, lambda position: leaves[position])
 
-    def rows(self, inputs) -> np.ndarray:
+    def rows(self, inputs: Any) -> np.ndarray:
         """Where the examples of a batch are in the arrays, `(m,)`.
 
         Raises:
@@ -286,7 +301,7 @@ class SupervisionCache(Stages):
             self._arrays[file] = np.load(self._folder / file, mmap_mode="r")
         return self._arrays[file]
 
-    def _why_unknown(self, inputs, known: np.ndarray) -> str:
+    def _why_unknown(self, inputs: Any, known: np.ndarray) -> str:
         leaves = [np.asarray(leaf) for leaf in keras.tree.flatten(inputs)]
         held: list[dict[str, Any]] = []
         from_json(self.spec.inputs, held.append)
@@ -325,7 +340,7 @@ class SupervisionCache(Stages):
 
     # Whether it is what it should be
 
-    def check_teacher(self, teacher) -> None:
+    def check_teacher(self, teacher: Any) -> None:
         """Refuses another teacher than the one whose predictions these are.
 
         Args:

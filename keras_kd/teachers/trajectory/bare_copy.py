@@ -1,18 +1,19 @@
 """An uncompiled copy of a model, through which weights travel to and from files."""
 
 import random
+from collections.abc import Iterator
 
 import keras
 
 from keras_kd.keras_internals import flatten_layers, keras_reason
-from keras_kd.teachers.trajectory.manifest import (
+from keras_kd.teachers.trajectory.architecture import (
     first_difference,
     model_config,
     variable_specs,
 )
 
 
-def bare_copy(model):
+def bare_copy(model: keras.Model) -> keras.Model:
     """A copy of `model` with the same variables and nothing else.
 
     Weight files go through it, and not through the model itself, because Keras writes
@@ -47,14 +48,14 @@ def bare_copy(model):
     return copy
 
 
-def _own_layers(model):
+def _own_layers(model: keras.Model) -> Iterator[keras.Layer]:
     """The layers of classes that are not Keras's, which need not be registered."""
     for layer in flatten_layers(model):
         if not type(layer).__module__.startswith("keras."):
             yield layer
 
 
-def _message(model, reason) -> str:
+def _message(model: keras.Model, reason: str) -> str:
     return (
         f"Model '{model.name}' cannot be rebuilt from its config, so its trajectory "
         f"can be neither recorded nor loaded: {reason}. Give the model a `get_config` "

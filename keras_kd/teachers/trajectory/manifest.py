@@ -2,30 +2,24 @@
 
 import dataclasses
 import itertools
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import keras
-
-from keras_kd.files import put_in_place
+from keras_kd.teachers.manifest_file import ManifestFile, read_output_kinds
+from keras_kd.teachers.trajectory.architecture import VariableSpec
 
 MANIFEST_NAME = "trajectory.json"
-_FORMAT = "keras_kd.trajectory"
-_VERSION = 1
+_FILE = ManifestFile(
+    format="keras_kd.trajectory",
+    version=1,
+    called="trajectory manifest",
+    about="teacher trajectory",
+    made="`keras_kd.TrajectoryRecorder` writes one while a teacher trains.",
+)
 
 _FILE_NAME = re.compile(r"step-\d{8,}(\.tmp)?\.weights\.h5|trajectory\.json\.tmp")
-_AUTO_NUMBER = re.compile(r'_\d+(?=[/"]|$)')
-
-
-class VariableSpec(NamedTuple):
-    """What a variable is, without its value."""
-
-    path: str
-    shape: tuple[int, ...]
-    dtype: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +62,9 @@ class Manifest:
         total_steps: teacher batches completed in all, `T`.
         ema: decay of the recorded average, `None` for the weights themselves.
         checkpoints: in the order of their steps.
+        output_kinds: what each of the teacher's outputs means, as `keras.tree.flatten`
+            orders them: `"categorical"`, `"bernoulli"` or `"continuous"`; `None` where
+            it is not known.
     """
 
     folder: Path
@@ -77,6 +74,7 @@ class Manifest:
     total_steps: int
     ema: float | None
     checkpoints: tuple[Checkpoint, ...]
+    output_kinds: list[str | None] | None = None
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
@@ -86,73 +84,55 @@ class Manifest:
             FileNotFoundError: there is none.
             ValueError: it is not one; the message names file and reason.
         """
-        path = folder / MANIFEST_NAME
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise FileNotFoundError(
-                f"There is no teacher trajectory in '{folder}': {path} is missing. "
-                "`keras_kd.TrajectoryRecorder` writes one while a teacher trains."
-            ) from error
-        except ValueError as error:
-            raise _unreadable(path, f"it is not valid JSON ({error})") from error
-        if not isinstance(content, dict) or content.get("format") != _FORMAT:
-            raise _unreadable(path, f"it does not say 'format': '{_FORMAT}'")
-        if content.get("version") != _VERSION:
-            raise _unreadable(
-                path,
-                f"it has version {content.get('version')}, and this release of "
-                f"keras_kd reads version {_VERSION}",
-            )
-        try:
-            manifest = cls(
-                folder=folder,
-                model=dict(content["model"]),
-                variables=tuple(
-                    VariableSpec(v["path"], tuple(v["shape"]), v["dtype"])
-                    for v in content["variables"]
-                ),
-                steps_per_epoch=content["steps_per_epoch"],
-                total_steps=int(content["total_steps"]),
-                ema=content["ema"],
-                checkpoints=tuple(
-                    Checkpoint(
-                        index=i,
-                        step=int(c["step"]),
-                        epoch=int(c["epoch"]),
-                        metrics=dict(c["metrics"]),
-                        file=folder / Path(c["file"]).name,
-                        size=int(c["size"]),
-                        sha256=str(c["sha256"]),
-                        non_finite=c["non_finite"],
-                        ema_updates=int(c["ema_updates"]),
-                    )
-                    for i, c in enumerate(content["checkpoints"])
-                ),
-            )
-        except KeyError as error:
-            raise _unreadable(path, f"the entry {error} is missing") from error
-        except (TypeError, ValueError) as error:
-            raise _unreadable(path, str(error)) from error
+        return _FILE.read(
+            folder / MANIFEST_NAME, lambda content: cls._parse(folder, content)
+        )
+
+    @classmethod
+    def _parse(cls, folder: Path, content: dict[str, Any]) -> "Manifest":
+        manifest = cls(
+            folder=folder,
+            model=dict(content["model"]),
+            variables=tuple(
+                VariableSpec(v["path"], tuple(v["shape"]), v["dtype"])
+                for v in content["variables"]
+            ),
+            steps_per_epoch=content["steps_per_epoch"],
+            total_steps=int(content["total_steps"]),
+            ema=content["ema"],
+            checkpoints=tuple(
+                Checkpoint(
+                    index=i,
+                    step=int(c["step"]),
+                    epoch=int(c["epoch"]),
+                    metrics=dict(c["metrics"]),
+                    file=folder / Path(c["file"]).name,
+                    size=int(c["size"]),
+                    sha256=str(c["sha256"]),
+                    non_finite=c["non_finite"],
+                    ema_updates=int(c["ema_updates"]),
+                )
+                for i, c in enumerate(content["checkpoints"])
+            ),
+            output_kinds=read_output_kinds(content),
+        )
         steps = [0, *(c.step for c in manifest.checkpoints)]
         if any(a >= b for a, b in itertools.pairwise(steps)):
-            raise _unreadable(path, f"its steps do not increase: {steps[1:]}")
+            raise ValueError(f"its steps do not increase: {steps[1:]}")
         if manifest.total_steps < steps[-1]:
-            raise _unreadable(
-                path,
+            raise ValueError(
                 f"its last checkpoint, at step {steps[-1]}, lies after its "
-                f"{manifest.total_steps} steps in all",
+                f"{manifest.total_steps} steps in all"
             )
         return manifest
 
     def write(self) -> None:
         """Replaces the manifest in `folder`, whole or not at all."""
         content = {
-            "format": _FORMAT,
-            "version": _VERSION,
             "steps_per_epoch": self.steps_per_epoch,
             "total_steps": self.total_steps,
             "ema": self.ema,
+            "output_kinds": self.output_kinds,
             "checkpoints": [
                 {
                     "step": c.step,
@@ -169,10 +149,7 @@ class Manifest:
             "variables": [v._asdict() for v in self.variables],
             "model": self.model,
         }
-        path = self.folder / MANIFEST_NAME
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        put_in_place(temporary, path)
+        _FILE.write(self.folder / MANIFEST_NAME, content)
 
     def leftovers(self) -> Iterator[Path]:
         """Files in `folder` that a recorder wrote and this manifest does not name."""
@@ -180,69 +157,3 @@ class Manifest:
         for path in self.folder.iterdir():
             if _FILE_NAME.fullmatch(path.name) and path.name not in named:
                 yield path
-
-
-def _unreadable(path: Path, reason: str) -> ValueError:
-    return ValueError(f"The trajectory manifest {path} cannot be read: {reason}.")
-
-
-def model_config(model) -> dict[str, Any]:
-    """The model's architecture, as JSON will give it back, without how it trains."""
-    config = keras.saving.serialize_keras_object(model)
-    config.pop("compile_config", None)
-    return json.loads(json.dumps(config))
-
-
-def variable_specs(model) -> tuple[VariableSpec, ...]:
-    """The model's `weights`, in order."""
-    return tuple(
-        VariableSpec(v.path, tuple(v.shape), keras.backend.standardize_dtype(v.dtype))
-        for v in model.weights
-    )
-
-
-def first_difference(
-    recorded: tuple[VariableSpec, ...], present: tuple[VariableSpec, ...]
-) -> str | None:
-    """Says where two lists of variables differ, `None` where they do not.
-
-    Of the paths, the names of variable and layer are compared: what stands before
-    them depends on the order in which Keras built the layers. Numbers at their ends
-    are left out: Keras counts layers without a name through a whole process.
-    """
-    for i, (a, b) in enumerate(zip(recorded, present, strict=False)):
-        if (_names(a.path), *a[1:]) != (_names(b.path), *b[1:]):
-            return (
-                f"variable {i} was recorded as '{a.path}', shape {a.shape}, {a.dtype}, "
-                f"and is '{b.path}', shape {b.shape}, {b.dtype}, in the model"
-            )
-    if len(recorded) != len(present):
-        return (
-            f"{len(recorded)} variables were recorded, and the model has {len(present)}"
-        )
-    return None
-
-
-def same_architecture(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """Whether two model configs differ in automatic numbers and seeds at most."""
-    return _architecture(a) == _architecture(b)
-
-
-def _architecture(config: Mapping[str, Any]) -> str:
-    return _unnumbered(json.dumps(_without_seeds(config), sort_keys=True))
-
-
-def _without_seeds(node):
-    if isinstance(node, Mapping):
-        return {k: _without_seeds(v) for k, v in node.items() if k != "seed"}
-    if isinstance(node, list | tuple):
-        return [_without_seeds(v) for v in node]
-    return node
-
-
-def _names(path: str) -> list[str]:
-    return _unnumbered(path).split("/")[-2:]
-
-
-def _unnumbered(text: str) -> str:
-    return _AUTO_NUMBER.sub("", text)

@@ -1,23 +1,20 @@
 """TeacherTrajectory: the recorded stages of a teacher's own training."""
 
-import hashlib
+import os
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from keras_kd.files import sha256
 from keras_kd.teachers.stages import Stages
+from keras_kd.teachers.trajectory.architecture import first_difference, variable_specs
 from keras_kd.teachers.trajectory.bare_copy import bare_copy, keras_reason
-from keras_kd.teachers.trajectory.manifest import (
-    Checkpoint,
-    Manifest,
-    first_difference,
-    variable_specs,
-)
+from keras_kd.teachers.trajectory.manifest import Checkpoint, Manifest
 
 
-class TeacherTrajectory(Stages):
+class TeacherTrajectory(Stages[Checkpoint]):
     """A teacher's checkpoints, in the order of its training.
 
     A sequence of `Checkpoint`: `len(trajectory)`, `trajectory[0]`, `trajectory[-1]`,
@@ -42,7 +39,7 @@ class TeacherTrajectory(Stages):
     ```
     """
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
         self._manifest = Manifest.read(Path(folder))
         if not self._manifest.checkpoints:
             raise ValueError(
@@ -82,7 +79,17 @@ class TeacherTrajectory(Stages):
         """The teacher, as `keras.saving.serialize_keras_object` gave it."""
         return self._manifest.model
 
-    def check(self, model=None) -> None:
+    @property
+    def output_kinds(self) -> list[str | None] | None:
+        """What each output means, in the order of `keras.tree.flatten`.
+
+        `"categorical"`, `"bernoulli"` or `"continuous"`, or `None` where it is not
+        known. Trajectories of version 0.1 do not say it: then this is `None`.
+        """
+        kinds = self._manifest.output_kinds
+        return None if kinds is None else list(kinds)
+
+    def check(self, model: keras.Model | None = None) -> None:
         """Refuses, without reading any weights, a trajectory that cannot be loaded.
 
         Args:
@@ -98,7 +105,7 @@ class TeacherTrajectory(Stages):
         for checkpoint in self:
             _check_file(checkpoint)
 
-    def load(self, index: int, model=None):
+    def load(self, index: int, model: keras.Model | None = None) -> keras.Model:
         """A checkpoint's weights in a model.
 
         Args:
@@ -131,7 +138,7 @@ class TeacherTrajectory(Stages):
             variable.assign(keras.ops.convert_to_numpy(source))
         return model
 
-    def _check_model(self, model) -> None:
+    def _check_model(self, model: keras.Model) -> None:
         difference = first_difference(self._manifest.variables, variable_specs(model))
         if difference:
             raise ValueError(
@@ -139,7 +146,7 @@ class TeacherTrajectory(Stages):
                 f"as the model. Received: model '{model.name}', but {difference}."
             )
 
-    def _rebuild(self):
+    def _rebuild(self) -> keras.Model:
         try:
             # Keras takes apart what it is given.
             return keras.saving.deserialize_keras_object(deepcopy(self.model_config))
@@ -151,7 +158,7 @@ class TeacherTrajectory(Stages):
             ) from error
 
 
-def read_weights(checkpoint: Checkpoint, model) -> None:
+def read_weights(checkpoint: Checkpoint, model: keras.Model) -> None:
     """Reads a checkpoint's file, once checked, into an uncompiled model.
 
     Raises:
@@ -160,8 +167,7 @@ def read_weights(checkpoint: Checkpoint, model) -> None:
         FileNotFoundError: it is missing.
     """
     _check_file(checkpoint)
-    with open(checkpoint.file, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256(checkpoint.file)
     if digest != checkpoint.sha256:
         raise _broken(
             checkpoint,

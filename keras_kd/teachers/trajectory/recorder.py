@@ -1,16 +1,18 @@
 """TrajectoryRecorder: records a teacher while it trains."""
 
 import math
-import operator
+import os
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
 
+from keras_kd.arguments import check_fraction, check_integer, check_number
 from keras_kd.backend import WeightAverage
+from keras_kd.teachers.known_kinds import kinds_of_model
 from keras_kd.teachers.trajectory.writer import TrajectoryWriter
 
 
@@ -71,20 +73,26 @@ class TrajectoryRecorder(keras.callbacks.Callback):
     # the epoch ends. So Keras need not wait for each batch.
     async_safe = True
 
-    def __init__(self, folder, every=1, unit="epoch", growth=None, ema=None):
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        every: int = 1,
+        unit: Literal["epoch", "step"] = "epoch",
+        growth: float | Fraction | None = None,
+        ema: float | None = None,
+    ) -> None:
         super().__init__()
         self.folder = Path(folder)
-        self.every = _positive_integer("every", every)
+        self.every = check_integer("every", every, at_least=1)
         if unit not in ("epoch", "step"):
             raise ValueError(f"`unit` must be 'epoch' or 'step'. Received: unit={unit}")
         self.unit = unit
-        if growth is not None and not growth > 1:
-            raise ValueError(f"`growth` must be > 1. Received: growth={growth}")
-        # As written: 1.1 means 11/10, so that ten times it is 11.
-        self.growth = None if growth is None else Fraction(str(growth))
-        if ema is not None and not 0 < ema < 1:
-            raise ValueError(f"`ema` must be in (0, 1). Received: ema={ema}")
-        self.ema = ema
+        self.growth: Fraction | None = None
+        if growth is not None:
+            check_number("growth", growth, above=1, expected="> 1")
+            # As written: 1.1 means 11/10, so that ten times it is 11.
+            self.growth = Fraction(str(growth))
+        self.ema = None if ema is None else check_fraction("ema", ema)
 
         self._writer: Any = None
         self._average: WeightAverage | None = None
@@ -100,13 +108,15 @@ class TrajectoryRecorder(keras.callbacks.Callback):
         self._ended = 0
         self._last_logs: Mapping[str, Any] = {}
 
-    def on_train_begin(self, logs=None):
-        self._writer = TrajectoryWriter(self.folder, self.model, self.ema)
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        self._writer = TrajectoryWriter(
+            self.folder, self.model, self.ema, output_kinds=kinds_of_model(self.model)
+        )
         self._steps_per_epoch = self.params["steps"]
         self._average = None
         self._begun = False
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         # The first epoch is known only now, and only now are the weights there that
         # another callback may have restored.
         if self._begun:
@@ -116,17 +126,21 @@ class TrajectoryRecorder(keras.callbacks.Callback):
         self._epoch = epoch
         self._accounted = self._ended = 0
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(
+        self, batch: int, logs: Mapping[str, Any] | None = None
+    ) -> None:
         if batch == 0:
             return
         self._account(batch)
         if self.unit == "step" and self._step >= self._due:
             self._record(self._epoch, self.model.get_metrics_result())
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(
+        self, batch: int, logs: Mapping[str, Any] | None = None
+    ) -> None:
         self._ended = max(self._ended, batch + 1)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         # Keras counts the last execution full, however few batches were left for it.
         self._account(min(self._ended, self.params["steps"] or self._ended))
         if self._steps_per_epoch is None:
@@ -136,7 +150,7 @@ class TrajectoryRecorder(keras.callbacks.Callback):
         if position >= self._due:
             self._record(epoch + 1, self._last_logs)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
         if self._begun:
             last = self._writer.last
             if last is None or last.step < self._step:
@@ -180,7 +194,7 @@ class TrajectoryRecorder(keras.callbacks.Callback):
         """Takes note that `batch` batches of the running epoch are done."""
         steps = batch - self._accounted
         self._accounted = batch
-        if self._average is None or steps <= 0:
+        if self._average is None or self.ema is None or steps <= 0:
             return
         self._bring_weights_back()
         s = self._ema_updates
@@ -220,18 +234,8 @@ class TrajectoryRecorder(keras.callbacks.Callback):
         _ = self.model
 
 
-def _positive_integer(name: str, value) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1 or isinstance(value, bool):
-        raise ValueError(f"`{name}` must be an integer >= 1. Received: {name}={value}")
-    return number
-
-
-def _is_floating(variable) -> bool:
-    return keras.backend.is_float_dtype(variable.dtype)
+def _is_floating(variable: keras.Variable) -> bool:
+    return bool(keras.backend.is_float_dtype(variable.dtype))
 
 
 def _widened(value: np.ndarray) -> np.ndarray:

@@ -1,7 +1,6 @@
 """TrajectoryWriter: puts checkpoints into a folder so that a crash harms nothing."""
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,38 +9,45 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_kd.teachers.trajectory.bare_copy import bare_copy
-from keras_kd.teachers.trajectory.manifest import (
-    Checkpoint,
-    Manifest,
+from keras_kd.arguments import check_folder
+from keras_kd.files import make_folder, replacing, sha256
+from keras_kd.teachers.trajectory.architecture import (
     first_difference,
     model_config,
-    put_in_place,
     same_architecture,
     variable_specs,
 )
+from keras_kd.teachers.trajectory.bare_copy import bare_copy
+from keras_kd.teachers.trajectory.manifest import Checkpoint, Manifest
 from keras_kd.teachers.trajectory.reader import read_weights
 
 
 class TrajectoryWriter:
     """The folder of one trajectory, open for writing.
 
-    Every file is written under another name, synchronised and renamed, and the manifest
-    follows the weights; where something is removed, the manifest goes first. So at any
-    moment the manifest in the folder names complete files only. What a crash leaves
-    besides is removed by the next `begin`.
+    Every file is put in place whole (`keras_kd.files`), and the manifest follows the
+    weights; where something is removed, the manifest goes first. So at any moment the
+    manifest in the folder names complete files only. What a crash leaves besides is
+    removed by the next `begin`.
 
     Args:
         folder: where the trajectory is, or is to be.
         model: the teacher.
         ema: decay of the average that is recorded, or `None`.
+        output_kinds: what each of the teacher's outputs means, or `None`.
 
     Raises:
         ValueError: the folder is a file, or holds something else's trajectory, or the
             model cannot be rebuilt from its config. Nothing has been written.
     """
 
-    def __init__(self, folder: Path, model, ema: float | None):
+    def __init__(
+        self,
+        folder: Path,
+        model: keras.Model,
+        ema: float | None,
+        output_kinds: list[str | None] | None = None,
+    ) -> None:
         self._copy = bare_copy(model)
         self._manifest = Manifest(
             folder=folder,
@@ -51,6 +57,7 @@ class TrajectoryWriter:
             total_steps=0,
             ema=ema,
             checkpoints=(),
+            output_kinds=output_kinds,
         )
         self._former = _read_former(self._manifest, model.name)
 
@@ -77,6 +84,7 @@ class TrajectoryWriter:
         """
         former = self._former
         kept: tuple[Checkpoint, ...] = ()
+        output_kinds = self._manifest.output_kinds
         if epoch > 0:
             if former is not None and steps_per_epoch is None:
                 steps_per_epoch = former.steps_per_epoch
@@ -90,13 +98,15 @@ class TrajectoryWriter:
                 self._check_continues(former, steps_per_epoch)
                 start = epoch * steps_per_epoch
                 kept = tuple(c for c in former.checkpoints if c.step <= start)
+                output_kinds = output_kinds or former.output_kinds
         self._manifest = dataclasses.replace(
             self._manifest,
             steps_per_epoch=steps_per_epoch,
             total_steps=kept[-1].step if kept else 0,
             checkpoints=kept,
+            output_kinds=output_kinds,
         )
-        self._manifest.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self._manifest.folder)
         if former is not None and former.checkpoints != kept:
             self._manifest.write()
         for leftover in list(self._manifest.leftovers()):
@@ -154,10 +164,9 @@ class TrajectoryWriter:
                 non_finite = variable.path
 
         path = self._manifest.folder / f"step-{step:08d}.weights.h5"
-        temporary = path.with_name(f"step-{step:08d}.tmp.weights.h5")
-        self._copy.save_weights(temporary)
-        content = temporary.read_bytes()
-        put_in_place(temporary, path)
+        with replacing(path) as temporary:
+            self._copy.save_weights(temporary)
+            size, digest = temporary.stat().st_size, sha256(temporary)
 
         checkpoint = Checkpoint(
             index=len(self._manifest.checkpoints),
@@ -165,8 +174,8 @@ class TrajectoryWriter:
             epoch=epoch,
             metrics=_finite_numbers(metrics),
             file=path,
-            size=len(content),
-            sha256=hashlib.sha256(content).hexdigest(),
+            size=size,
+            sha256=digest,
             non_finite=non_finite,
             ema_updates=ema_updates,
         )
@@ -181,9 +190,7 @@ class TrajectoryWriter:
 
 def _read_former(manifest: Manifest, model_name: str) -> Manifest | None:
     """What the folder holds already, if it is of the same model."""
-    folder = manifest.folder
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"`folder` must be a folder. Received: '{folder}', a file.")
+    folder = check_folder("folder", manifest.folder)
     try:
         former = Manifest.read(folder)
     except FileNotFoundError:
@@ -201,7 +208,7 @@ def _read_former(manifest: Manifest, model_name: str) -> Manifest | None:
     return former
 
 
-def _is_finite(variable) -> bool:
+def _is_finite(variable: keras.Variable) -> bool:
     if not keras.backend.is_float_dtype(variable.dtype):
         return True
     return bool(np.isfinite(keras.ops.convert_to_numpy(variable.value)).all())

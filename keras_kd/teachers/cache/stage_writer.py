@@ -1,0 +1,119 @@
+"""Writes one stage of a cache, so that a build that was stopped can go on."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_kd.teachers.cache.files import (
+    Arrays,
+    allocate,
+    done_name,
+    file_name,
+    save,
+)
+from keras_kd.teachers.cache.keys import RowsByKey, example_keys
+from keras_kd.teachers.cache.manifest import CachedStage, Spec
+from keras_kd.teachers.cache.packing import Packing
+from keras_kd.teachers.cache.source import Predict
+
+# Seconds of work that a crash may cost.
+_FLUSH_AFTER = 5.0
+
+
+class StageWriter:
+    """Writes the arrays of one stage, and keeps account of what has reached the disk.
+
+    Raises:
+        OSError: the disk is full.
+    """
+
+    def __init__(
+        self, folder: Path, stage: int, arrays: Arrays, keys: np.ndarray
+    ) -> None:
+        self._stage = stage
+        self._rows = RowsByKey(keys)
+        done = folder / done_name(stage)
+        if not done.exists():
+            for name, (shape, dtype) in arrays.items():
+                allocate(folder / file_name(stage, name), (len(keys), *shape), dtype)
+            save(done, np.zeros(len(keys), bool))
+        self._done = np.load(done, mmap_mode="r+")
+        self._written: list[np.ndarray] = []
+        self._arrays: dict[str, Any] = {}
+        if not self.finished:
+            self._arrays = {
+                name: np.load(folder / file_name(stage, name), mmap_mode="r+")
+                for name in arrays
+            }
+        self._flushed = time.monotonic()
+
+    @property
+    def finished(self) -> bool:
+        """Whether all examples are done."""
+        return bool(self._done.all())
+
+    def check_finished(self) -> None:
+        """Refuses data that left out, in the pass just ended, what it gave before."""
+        if not self.finished:
+            raise ValueError(
+                "`data` must give the same examples in every pass. Received: data of "
+                f"which {np.count_nonzero(~self._done)} of {len(self._done)} examples "
+                "were there in the first pass only. Does it draw them at random?"
+            )
+
+    def write(
+        self, inputs: Any, predict: Predict, packing: Packing, spec: Spec
+    ) -> None:
+        """Runs the teacher on those examples of a batch that are not done yet.
+
+        Raises:
+            ValueError: the first pass had no such example, or the teacher's outputs
+                are not finite.
+        """
+        rows, known = self._rows.find(example_keys(inputs))
+        if not known.all():
+            raise ValueError(
+                "`data` must give the same examples in every pass. Received: data of "
+                f"which {np.count_nonzero(~known)} of {len(known)} examples of a batch "
+                "were not there in the first pass. Does it augment? Then give it a "
+                "number of views: `Batches(..., augment=..., views=8)`, or a function "
+                "of the view."
+            )
+        if self._done[rows].all():
+            return
+        outputs, taps = predict(inputs)
+        for i, leaf in enumerate(keras.tree.flatten(outputs)):
+            check_finite(leaf, self._stage)
+            for part, values in packing.pack(leaf).items():
+                self._arrays[f"output-{i}.{part}"][rows] = values
+        for i, path in enumerate(spec.taps):
+            self._arrays[f"tap-{i}"][rows] = taps[path]
+        self._written.append(rows)
+        if time.monotonic() - self._flushed > _FLUSH_AFTER:
+            self.flush()
+
+    def flush(self) -> None:
+        """Makes what was written count, once it has reached the disk."""
+        for array in self._arrays.values():
+            array.flush()
+        for rows in self._written:
+            self._done[rows] = True
+        self._done.flush()
+        self._written.clear()
+        self._flushed = time.monotonic()
+
+
+def check_finite(logits: np.ndarray, stage: CachedStage | int) -> None:
+    """Refuses what a teacher says that has diverged.
+
+    Raises:
+        ValueError: a logit is not finite; names the stage.
+    """
+    if not np.isfinite(logits).all():
+        raise ValueError(
+            "The teacher's outputs must be finite. Received: NaN or infinite values "
+            f"at {stage if isinstance(stage, CachedStage) else f'checkpoint {stage}'}."
+        )

@@ -1,0 +1,91 @@
+"""The file that makes a folder a trajectory or a cache: JSON that says what it is."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from keras_kd.files import write_json
+from keras_kd.outputs import KINDS
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class ManifestFile:
+    """One kind of manifest: how it is read, written and refused.
+
+    Args:
+        format: what it says that it is.
+        version: of that format, the one that is written and read.
+        called: what it is, for messages.
+        about: what a folder has that has one, for messages.
+        made: a sentence that says who makes one.
+    """
+
+    format: str
+    version: int
+    called: str
+    about: str
+    made: str
+
+    def read(self, path: Path, parse: Callable[[dict[str, Any]], T]) -> T:
+        """What the manifest says.
+
+        Args:
+            path: of the file.
+            parse: makes it of the content; what it raises for an entry that is missing
+                (`KeyError`) or is no such thing is the reason of the refusal.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: it is not one; the message names file and reason.
+        """
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise FileNotFoundError(
+                f"There is no {self.about} in '{path.parent}': {path} is missing. "
+                f"{self.made}"
+            ) from error
+        except ValueError as error:
+            raise self._unreadable(path, f"it is not valid JSON ({error})") from error
+        if not isinstance(content, dict) or content.get("format") != self.format:
+            raise self._unreadable(path, f"it does not say 'format': '{self.format}'")
+        if content.get("version") != self.version:
+            raise self._unreadable(
+                path,
+                f"it has version {content.get('version')}, and this release of "
+                f"keras_kd reads version {self.version}",
+            )
+        try:
+            return parse(content)
+        except KeyError as error:
+            raise self._unreadable(path, f"the entry {error} is missing") from error
+        except (TypeError, ValueError, AttributeError) as error:
+            raise self._unreadable(path, str(error)) from error
+
+    def write(self, path: Path, content: Mapping[str, Any]) -> None:
+        """Replaces the manifest, whole or not at all."""
+        head = {"format": self.format, "version": self.version}
+        write_json(path, {**head, **content})
+
+    def _unreadable(self, path: Path, reason: str) -> ValueError:
+        return ValueError(f"The {self.called} {path} cannot be read: {reason}.")
+
+
+def read_output_kinds(content: Mapping[str, Any]) -> list[str | None] | None:
+    """What each output means, an entry that version 0.1 did not write.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    kinds = content.get("output_kinds")
+    if kinds is None:
+        return None
+    if not isinstance(kinds, list) or any(k not in (None, *KINDS) for k in kinds):
+        raise ValueError(
+            f"'output_kinds' is no list of {', '.join(KINDS)}, but {kinds!r}"
+        )
+    return kinds
