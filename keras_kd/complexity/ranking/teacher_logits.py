@@ -14,14 +14,11 @@ from keras_kd.ntk.outputs import logits_of
 from keras_kd.outputs import check_last_activation, to_logits
 from keras_kd.teachers import TeacherTrajectory
 from keras_kd.teachers.finite_weights import check_finite_weights
-<<<<<<< HEAD
 
 Teacher: TypeAlias = keras.Model | TeacherTrajectory | ArrayLike
 Teachers: TypeAlias = Teacher | Sequence[Teacher] | Mapping[str, Teacher]
 # Runs a model over examples, so many a pass: logits `(n, k)`.
 Run: TypeAlias = Callable[[Examples, int], NDArray[Any]]
-=======
->>>>>>> main
 
 # Examples a forward pass.
 BATCH = 256
