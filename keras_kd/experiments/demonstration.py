@@ -148,7 +148,9 @@ def demo(
         )
     )
     plot_runs(
-        runs, folder / "curves.png", title=f"{dataset}: {setting.student} student"
+        {mode: [run.history for run in of_mode] for mode, of_mode in runs.items()},
+        folder / "curves.png",
+        title=f"{dataset}: {setting.student} student",
     )
     return runs
 

@@ -32,15 +32,19 @@ def last_activations(model: Any) -> list[str | None]:
         be told; an empty list for a subclassed model.
     """
     outputs = symbolic_outputs(model) if isinstance(model, keras.Model) else None
-    return [_last_activation(leaf) for leaf in keras.tree.flatten(outputs or [])]
+    # A tensor alone has no truth.
+    leaves = [] if outputs is None else keras.tree.flatten(outputs)
+    return [_last_activation(leaf) for leaf in leaves]
 
 
 def _last_activation(tensor: Any) -> str | None:
     source = origin(tensor)
     operation = source.operation
     if isinstance(operation, keras.Model):
-        inner = keras.tree.flatten(symbolic_outputs(operation) or [])
-        return _last_activation(inner[source.tensor_index]) if inner else None
+        outputs = symbolic_outputs(operation)
+        if outputs is None:
+            return None
+        return _last_activation(keras.tree.flatten(outputs)[source.tensor_index])
     name = type(operation).__name__
     ours = type(operation).__module__.split(".")[0] == "keras"
     if ours and name in ("Softmax", "Sigmoid"):
