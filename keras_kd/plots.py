@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from keras_kd.complexity.eigenvalues import Spectrum
     from keras_kd.complexity.margin_bound import DistillationBound
     from keras_kd.complexity.ranking.report import TeacherReport
-    from keras_kd.experiments.training import Run
 
 COLOURS = {
     "teacher": "#777777",
@@ -59,12 +58,16 @@ _COLUMNS = {
 _MOST_ROWS = 40
 
 
-def plot_runs(runs: dict[str, list[Run]], file: str | Path, title: str) -> None:
+def plot_runs(
+    runs: Mapping[str, Sequence[Mapping[str, Sequence[float]]]],
+    file: str | Path,
+    title: str,
+) -> None:
     """Curves over epochs: test accuracy, and agreement with the teacher.
 
     Args:
-        runs: for each method its runs, one a seed; lines are means, bands standard
-            errors.
+        runs: for each method the histories of its runs, one a seed; lines are means,
+            bands standard errors.
         file: the PNG (or other format that matplotlib knows) to write.
         title: above the figure.
     """
@@ -74,8 +77,8 @@ def plot_runs(runs: dict[str, list[Run]], file: str | Path, title: str) -> None:
     figure.suptitle(title)
     accuracy, fidelity = figure.subplots(1, 2)
     for method, of_method in runs.items():
-        _curve(accuracy, method, [r.history.get("val_accuracy") for r in of_method])
-        _curve(fidelity, method, [r.history.get("val_fidelity") for r in of_method])
+        _curve(accuracy, method, [r.get("val_accuracy") for r in of_method])
+        _curve(fidelity, method, [r.get("val_fidelity") for r in of_method])
     accuracy.set(xlabel="epoch", ylabel="test accuracy (%)")
     fidelity.set(xlabel="epoch", ylabel="agreement with the teacher in use (%)")
     for axes in (accuracy, fidelity):
@@ -84,7 +87,7 @@ def plot_runs(runs: dict[str, list[Run]], file: str | Path, title: str) -> None:
     figure.savefig(file, dpi=150)
 
 
-def _curve(axes, method: str, histories: list[list[float] | None]) -> None:
+def _curve(axes, method: str, histories: list[Sequence[float] | None]) -> None:
     values = np.array([h for h in histories if h is not None])
     if values.size == 0:
         return

@@ -3,13 +3,13 @@
 import math
 
 import numpy as np
-from rich.progress import Progress
 
 from keras_kd.ntk.block_file import BlockFile
 from keras_kd.ntk.capture import Factor
 from keras_kd.ntk.diagonal import check_accumulate
 from keras_kd.ntk.factors import Accumulator
 from keras_kd.ntk.jacobian import FactoredJacobian, available_bytes
+from keras_kd.progress import Progress
 
 # Of the memory that is there: what the factors of two blocks may take.
 _SHARE = 0.5

@@ -11,8 +11,8 @@ from keras_kd.cli.commands import app
 from keras_kd.datasets import load
 from keras_kd.experiments import METHODS, RECIPES, Recipe, build, run
 from keras_kd.experiments.studies import results
+from keras_kd.experiments.studies.cell import Data
 from keras_kd.experiments.studies.images import Images
-from keras_kd.experiments.studies.recipe import Data
 from keras_kd.teachers import TeacherTrajectory
 
 SMALL = {
@@ -164,7 +164,7 @@ def test_born_again_from_other_weights(tmp_path, monkeypatch):
         built.append((network, seed))
         return build(network, *args, seed=seed, **kwargs)
 
-    monkeypatch.setattr("keras_kd.experiments.studies.runner.build", noted)
+    monkeypatch.setattr("keras_kd.experiments.studies.repetition.build", noted)
     run(small(methods="none,born_again", students="lenet5:0.2"), tmp_path)
     student, teacher, again = built
     assert student == teacher == ("lenet5", 0)
@@ -225,8 +225,10 @@ def test_higher_learning_rates(tmp_path, monkeypatch):
         model.learning_rate = learning_rate
         return {"loss": [1.0]}, 1.0
 
-    monkeypatch.setattr("keras_kd.experiments.studies.runner._Seed._measure", measured)
-    monkeypatch.setattr("keras_kd.experiments.studies.runner.fit", fitted)
+    monkeypatch.setattr(
+        "keras_kd.experiments.studies.repetition.Repetition._measure", measured
+    )
+    monkeypatch.setattr("keras_kd.experiments.studies.repetition.fit", fitted)
     recipe = small(
         methods="none",
         learning_rates="0.1,0.2",

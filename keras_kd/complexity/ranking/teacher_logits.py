@@ -4,12 +4,12 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-from rich.progress import Progress
 
 from keras_kd import backend
 from keras_kd.forward.examples import Examples
 from keras_kd.ntk.outputs import logits_of
 from keras_kd.outputs.form import check_last_activation, to_logits
+from keras_kd.progress import Progress
 from keras_kd.teachers import TeacherTrajectory
 from keras_kd.teachers.live import check_finite_weights
 

@@ -10,11 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
 
 from keras_kd import backend
 from keras_kd.forward.taps import find_layer
 from keras_kd.outputs.form import KINDS, check_last_activation
+from keras_kd.progress import Progress
 from keras_kd.teachers.cache.files import (
     BUILDING_NAME,
     KEYS_NAME,
