@@ -25,10 +25,13 @@ class PlainLines:
         every: seconds without a line after which `state` is told.
     """
 
+    THREAD = "keras_kd progress"
+
     def __init__(
         self, console: Console, state: Callable[[], list[str]], every: float = EVERY
     ) -> None:
         self.console, self.state, self.every = console, state, every
+        self.thread: threading.Thread | None = None
         self._last = console.get_time()
         self._stopped = threading.Event()
         self._lock = threading.Lock()
@@ -43,13 +46,19 @@ class PlainLines:
     def start(self) -> None:
         """Writes from now on."""
         self._last = self.console.get_time()
-        if self.needed:
+        if self.needed and self.thread is None:
             self._stopped.clear()
-            threading.Thread(target=self._run, daemon=True).start()
+            self.thread = threading.Thread(
+                target=self._run, name=self.THREAD, daemon=True
+            )
+            self.thread.start()
 
     def stop(self) -> None:
         """Writes no more by itself."""
-        self._stopped.set()
+        if self.thread is not None:
+            self._stopped.set()
+            self.thread.join()
+            self.thread = None
 
     def say(self, *lines: str) -> None:
         """Writes lines now, if they are needed."""

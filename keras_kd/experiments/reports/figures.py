@@ -179,7 +179,7 @@ def agreement(records: Records) -> Figure | None:
 
 def _of_temperature(
     temperature: float | None, temperatures: list[float]
-) -> dict[str, str]:
+) -> dict[str, Any]:
     """How a point of one temperature is drawn: hollow, then filled, ever lighter."""
     i = 0 if temperature is None else temperatures.index(temperature)
     grey = i / len(temperatures) if i else 0
