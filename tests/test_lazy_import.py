@@ -61,21 +61,21 @@ def test_no_module_brings_in_what_a_user_may_not_have():
     assert "keras_kd" in new
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "backend callbacks cli complexity datasets distiller experiments files forward "
-        "losses metrics models ntk outputs plots progress teachers version",
-        "experiments.studies.runner experiments.reports.figures experiments.training",
-        "complexity.ranking.report complexity.solvers.cholesky datasets.tfds",
-        "teachers.cache.build teachers.trajectory.reader forward.taps ntk.kernel",
-    ],
+REACHED = (
+    *("backend", "callbacks", "cli", "complexity", "datasets", "distiller"),
+    *("experiments", "files", "forward", "losses", "metrics", "models", "ntk"),
+    *("outputs", "plots", "progress", "teachers", "version"),
+    # Also what lies deeper, and nothing else imports.
+    *("experiments.studies.runner", "experiments.reports.figures", "datasets.tfds"),
+    *("complexity.ranking.report", "complexity.solvers.cholesky", "forward.taps"),
+    *("teachers.cache.build", "teachers.trajectory.reader", "ntk.kernel"),
 )
-def test_modules_are_attributes(name):
+
+
+def test_modules_are_attributes():
     """After `import keras_kd` alone, in a process that has imported nothing else."""
-    code = "import keras_kd, sys\n" + "".join(
-        f"assert keras_kd.{path}.__name__ == 'keras_kd.{path}'\n"
-        for path in name.split()
+    code = "import keras_kd\n" + "".join(
+        f"assert keras_kd.{path}.__name__ == 'keras_kd.{path}'\n" for path in REACHED
     )
     made = run("-c", code)
     assert made.returncode == 0, made.stderr

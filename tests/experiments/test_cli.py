@@ -87,6 +87,9 @@ def test_demo(tmp_path, monkeypatch):
     printed = run("demo", "--seeds", 2, "--out", tmp_path).output
     for word in ("no teacher", "offline", "online", "accuracy", "fidelity", "±"):
         assert word in printed
+    # There is no terminal: a line for each training that has ended.
+    for label in ("teacher", "none", "offline", "online"):
+        assert re.search(rf"\d\d:\d\d:\d\d  seed 1: {label}  2/2  ", printed)
     results = json.loads((tmp_path / "digits" / "results.json").read_text())
     assert {m: len(r) for m, r in results["runs"].items()} == dict.fromkeys(
         ("teacher", "none", "offline", "online"), 2

@@ -1,6 +1,8 @@
 """A whole study, small: every method, resumed, extended, refused."""
 
 import shutil
+import subprocess
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -13,6 +15,7 @@ from keras_kd.experiments import METHODS, RECIPES, Recipe, build, run
 from keras_kd.experiments.studies import results
 from keras_kd.experiments.studies.cell import Data
 from keras_kd.experiments.studies.images import Images
+from keras_kd.experiments.studies.provenance import provenance
 from keras_kd.teachers import TeacherTrajectory
 
 SMALL = {
@@ -104,6 +107,17 @@ def test_the_averaged_trajectory_is_another_one(study):
     assert averaged.ema == 0.99
     assert raw.ema is None
     assert raw[-1].sha256 != averaged[-1].sha256
+
+
+def test_results_know_the_commit():
+    """In a checkout; what is installed from a package has none."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        pytest.skip("This is no checkout.")
+    command = ["git", "rev-parse", "HEAD"]
+    made = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    commit = provenance()["commit"]
+    assert commit.removesuffix("+") == made.stdout.strip()
 
 
 def test_nothing_is_run_twice_and_seeds_are_added(study):
@@ -311,7 +325,7 @@ def test_command_line_stopped_by_hand(tmp_path, monkeypatch):
     def stopped(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("keras_kd.cli.studies.run_recipe", stopped)
+    monkeypatch.setattr("keras_kd.experiments.studies.runner.run", stopped)
     result = CliRunner().invoke(app, ["run", "digits", "--out", str(tmp_path / "r")])
     assert result.exit_code != 0
     assert "the same command goes on where it was" in " ".join(result.output.split())
