@@ -9,15 +9,44 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 if TYPE_CHECKING:
-    from keras_kd.complexity.eigenvalues import Spectrum
-    from keras_kd.complexity.margin_bound import DistillationBound
-    from keras_kd.complexity.ranking.report import TeacherReport
-    from keras_kd.experiments.training import Run
+    from matplotlib.axes import Axes
+    from matplotlib.patches import Rectangle
+
+
+class HasSpectrum(Protocol):
+    """What `plot_spectrum` needs to know."""
+
+    @property
+    def eigenvalues(self) -> NDArray[np.float64]: ...
+
+    @property
+    def energy(self) -> NDArray[np.float64]: ...
+
+
+class HasTerms(Protocol):
+    """What `plot_bound` needs to know of one bound."""
+
+    @property
+    def terms(self) -> Mapping[str, float]: ...
+
+    @property
+    def bounds(self) -> str: ...
+
+    @property
+    def valid(self) -> bool: ...
+
+
+class CanPlot(Protocol):
+    """What `plot_report` needs: a report that knows its table."""
+
+    def plot(self, column: Any = None, ax: Axes | None = None) -> Axes: ...
+
 
 COLOURS = {
     "teacher": "#777777",
@@ -45,26 +74,21 @@ _TERMS = {
     "complexity": ("complexity", "#aaaaaa", "xxx"),
     "confidence": ("confidence", "#ffffff", "---"),
 }
-_COLUMNS = {
-    "heldout_accuracy": "held-out accuracy\nof the kernel machine",
-    "heldout_fidelity": "held-out agreement of the\nkernel machine with the teacher",
-    "teacher_accuracy": "teacher's accuracy",
-    "complexity": "adjusted supervision\ncomplexity",
-    "complexity_per_margin": "complexity per margin",
-    "complexity_per_norm": "complexity per target norm",
-    "leave_one_out_error": "relative\nleave-one-out error",
-    "bound_total": "bound on the\nkernel machine",
-}
 # Above this many cells or ticks a number in each could not be read.
 _MOST_ROWS = 40
 
 
-def plot_runs(runs: dict[str, list[Run]], file: str | Path, title: str) -> None:
+def plot_runs(
+    histories: Mapping[str, Sequence[Mapping[str, Sequence[float]]]],
+    file: str | Path,
+    title: str,
+) -> None:
     """Curves over epochs: test accuracy, and agreement with the teacher.
 
     Args:
-        runs: for each method its runs, one a seed; lines are means, bands standard
-            errors.
+        histories: for each method those of its runs, one a seed, with
+            `"val_accuracy"` and, but for teachers, `"val_fidelity"`, from 0 to 1 at
+            each epoch. Lines are means, bands standard errors.
         file: the PNG (or other format that matplotlib knows) to write.
         title: above the figure.
     """
@@ -73,34 +97,39 @@ def plot_runs(runs: dict[str, list[Run]], file: str | Path, title: str) -> None:
     figure = Figure(figsize=(10, 4), layout="constrained")
     figure.suptitle(title)
     accuracy, fidelity = figure.subplots(1, 2)
-    for method, of_method in runs.items():
-        _curve(accuracy, method, [r.history.get("val_accuracy") for r in of_method])
-        _curve(fidelity, method, [r.history.get("val_fidelity") for r in of_method])
+    for axes, log in ((accuracy, "val_accuracy"), (fidelity, "val_fidelity")):
+        for method, of_method in histories.items():
+            known = [history[log] for history in of_method if log in history]
+            if known:
+                _curve(axes, method, np.asarray(known, float))
+        axes.grid(alpha=0.3)
     accuracy.set(xlabel="epoch", ylabel="test accuracy (%)")
     fidelity.set(xlabel="epoch", ylabel="agreement with the teacher in use (%)")
     for axes in (accuracy, fidelity):
-        axes.grid(alpha=0.3)
         axes.legend(loc="lower right", frameon=False)
     figure.savefig(file, dpi=150)
 
 
-def _curve(axes, method: str, histories: list[list[float] | None]) -> None:
-    values = np.array([h for h in histories if h is not None])
-    if values.size == 0:
-        return
+def _curve(axes: Axes, method: str, values: NDArray[np.float64]) -> None:
+    """One method's line, of values `(runs, epochs)`."""
     mean = 100 * values.mean(axis=0)
     epochs = np.arange(1, len(mean) + 1)
     colour = COLOURS[method]
     style = "--" if method == "teacher" else "-"
     axes.plot(epochs, mean, style, color=colour, label=LABELS.get(method, method))
     if len(values) > 1:
-        error = 100 * values.std(axis=0, ddof=1) / len(values) ** 0.5
+        from scipy.stats import sem
+
+        error = 100 * sem(values, axis=0)
         axes.fill_between(epochs, mean - error, mean + error, color=colour, alpha=0.2)
 
 
 def plot_complexity(
-    values: Mapping[str, Sequence[float]], epochs=None, ax=None, errors=None
-):
+    values: Mapping[str, Sequence[float]],
+    epochs: Sequence[float] | None = None,
+    ax: Axes | None = None,
+    errors: Mapping[str, Sequence[float]] | None = None,
+) -> Axes:
     """Supervision complexity over training, a line for each target set.
 
     Args:
@@ -153,41 +182,58 @@ def plot_complexity(
             label=name,
         )
     if epochs is None:
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        locator: Any = ax.xaxis.get_major_locator()
+        locator.set_params(integer=True)
     ax.set(xlabel="epoch", ylabel="adjusted supervision complexity")
     ax.grid(alpha=0.3)
     ax.legend(frameon=False)
     return ax
 
 
-def plot_spectrum(spectrum: Spectrum, ax=None):
+def plot_spectrum(spectrum: HasSpectrum, ax: Axes | None = None) -> Axes:
     """Eigenvalues of the kernel, and the share of the targets along the largest ones.
 
     Args:
-        spectrum: as `keras_kd.complexity.spectrum` gives it; outputs that share the
-            kernel are added up, and the eigenvalues of a kernel an output are sorted
+        spectrum: as `keras_kd.complexity.spectrum` gives it.
+        ax: as in `plot_eigenvalues`.
+
+    Returns:
+        The `Axes` of the eigenvalues.
+    """
+    return plot_eigenvalues(spectrum.eigenvalues, spectrum.energy, ax)
+
+
+def plot_eigenvalues(
+    eigenvalues: ArrayLike, energy: ArrayLike, ax: Axes | None = None
+) -> Axes:
+    """Eigenvalues of a kernel, and the share of the targets along the largest ones.
+
+    Args:
+        eigenvalues: `(n,)`, or of a kernel an output `(n, k)`, which are sorted
             together.
+        energy: squared projections of the targets, of the same shape; of outputs that
+            share the kernel `(n, k)`, which are added up.
         ax: Matplotlib `Axes` for the eigenvalues; the shares have an axis of their own
             on the right. `None`: of a new figure.
 
     Returns:
         The `Axes` of the eigenvalues.
     """
-    eigenvalues, energy = spectrum.eigenvalues, spectrum.energy
-    if eigenvalues.shape != energy.shape:
-        energy = energy.sum(axis=1)
-    order = np.argsort(-eigenvalues, axis=None)
-    eigenvalues, energy = eigenvalues.ravel()[order], energy.ravel()[order]
+    values, energies = np.asarray(eigenvalues), np.asarray(energy)
+    if values.shape != energies.shape:
+        energies = energies.sum(axis=1)
+    order = np.argsort(-values, axis=None)
+    values, energies = values.ravel()[order], energies.ravel()[order]
     ax = _axes(ax)
     index = np.arange(1, len(order) + 1)
     # By rounding the last may be below 0, where a logarithmic axis has no place.
-    shown = np.where(eigenvalues > 0, eigenvalues, np.nan)
+    shown = np.where(values > 0, values, np.nan)
     (left,) = ax.plot(index, shown, color="#000000", label="eigenvalue")
     ax.set(xscale="log", yscale="log", xlabel="index", ylabel="eigenvalue")
     ax.grid(alpha=0.3)
     right = ax.twinx()
-    total = energy.sum()
-    share = np.cumsum(energy) / (total if total > 0 else 1.0)
+    total = energies.sum()
+    share = np.cumsum(energies) / (total if total > 0 else 1.0)
     (other,) = right.plot(
         index, share, color="#666666", linestyle="--", label="targets' energy so far"
     )
@@ -197,7 +243,10 @@ def plot_spectrum(spectrum: Spectrum, ax=None):
     return ax
 
 
-def plot_margins(margins: Mapping[str, Sequence[float]], ax=None):
+def plot_margins(
+    margins: Mapping[str, Sequence[float] | NDArray[np.float64]],
+    ax: Axes | None = None,
+) -> Axes:
     """The share of examples with a margin of at most so much, a line each.
 
     Args:
@@ -229,11 +278,11 @@ def plot_margins(margins: Mapping[str, Sequence[float]], ax=None):
     return ax
 
 
-def plot_bound(bounds: Mapping[str, DistillationBound], ax=None):
+def plot_bound(bounds: Mapping[str, HasTerms], ax: Axes | None = None) -> Axes:
     """The terms of bounds, stacked, a bar for each.
 
     Args:
-        bounds: `DistillationBound` by name.
+        bounds: by name, as `keras_kd.complexity.distillation_bound` gives them.
         ax: Matplotlib `Axes`; `None`: of a new figure.
 
     Returns:
@@ -284,7 +333,9 @@ def plot_bound(bounds: Mapping[str, DistillationBound], ax=None):
     return ax
 
 
-def plot_report(report: TeacherReport, column: str | None = None, ax=None):
+def plot_report(
+    report: CanPlot, column: str | None = None, ax: Axes | None = None
+) -> Axes:
     """A teacher report as a heat map: teachers and stages by temperatures.
 
     The darker, the better; a frame is around the best.
@@ -300,57 +351,64 @@ def plot_report(report: TeacherReport, column: str | None = None, ax=None):
     Raises:
         ValueError: `column` is none of the report's, or it was not measured.
     """
-    column = report.criterion if column is None else column
-    if column not in report.criteria:
-        raise ValueError(
-            f"`column` must be one of {list(report.criteria)}. "
-            f"Received: column={column!r}"
-        )
-    rows = list(dict.fromkeys(row.label for row in report.rows))
-    temperatures = list(dict.fromkeys(row.temperature for row in report.rows))
-    table = np.full((len(rows), len(temperatures)), np.nan)
-    for row in report.rows:
-        value = getattr(row, column)
-        place = rows.index(row.label), temperatures.index(row.temperature)
-        table[place] = np.nan if value is None else value
-    if np.isnan(table).all():
-        raise ValueError(
-            f"`column` must be one that was measured. Received: column='{column}' of a "
-            "report without labels"
-        )
+    return report.plot(column, ax)
+
+
+def plot_heat_map(
+    table: ArrayLike,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    label: str,
+    more_is_better: bool = True,
+    ax: Axes | None = None,
+) -> Axes:
+    """A table as a heat map: the darker the better, with a frame around the best.
+
+    Args:
+        table: `(rows, columns)`; `NaN`: there is no value.
+        rows: their names.
+        columns: their names.
+        label: what the numbers are.
+        more_is_better: whether the largest is the best.
+        ax: Matplotlib `Axes`; `None`: of a new figure.
+
+    Returns:
+        The `Axes`.
+    """
+    table = np.asarray(table, float)
     ax = _axes(ax, max(3.0, 1.4 + 0.28 * min(len(rows), _MOST_ROWS)))
-    better = report.criteria[column]
-    image = ax.imshow(table, cmap="Greys" if better else "Greys_r", aspect="auto")
-    bar = ax.figure.colorbar(image, ax=ax, label=_COLUMNS[column])
-    if not better:
+    image = ax.imshow(
+        table, cmap="Greys" if more_is_better else "Greys_r", aspect="auto"
+    )
+    bar = ax.figure.colorbar(image, ax=ax, label=label)
+    if not more_is_better:
         bar.ax.invert_yaxis()
     if len(rows) <= _MOST_ROWS:
-        for place, value in np.ndenumerate(table):
+        for (y, x), value in np.ndenumerate(table):
             if np.isnan(value):
-                ax.text(*place[::-1], "none", ha="center", va="center")
+                ax.text(x, y, "none", ha="center", va="center")
                 continue
             dark = image.cmap(image.norm(value))[0] < 0.5
             ax.text(
-                *place[::-1],
+                x,
+                y,
                 f"{value:.3g}",
                 ha="center",
                 va="center",
                 color="#ffffff" if dark else "#000000",
             )
-    best = np.nanmax(table) if better else np.nanmin(table)
+    best = np.nanmax(table) if more_is_better else np.nanmin(table)
     for y, x in np.argwhere(table == best):
         # White within black, so that it stands out from any grey.
         for width, colour in ((4, "#000000"), (1.5, "#ffffff")):
             ax.add_patch(_frame(x, y, width, colour))
     step = -(-len(rows) // _MOST_ROWS)
     ax.set_yticks(np.arange(0, len(rows), step), rows[::step])
-    ax.set_xticks(np.arange(len(temperatures)), [f"{t:g}" for t in temperatures])
-    ax.set(xlabel="temperature")
-    ax.set_title(f"Student {report.student}: the darker the better", fontsize="medium")
+    ax.set_xticks(np.arange(len(columns)), columns)
     return ax
 
 
-def _axes(ax, height=4.8):
+def _axes(ax: Axes | None, height: float = 4.8) -> Axes:
     if ax is not None:
         return ax
     from matplotlib import pyplot
@@ -358,7 +416,7 @@ def _axes(ax, height=4.8):
     return pyplot.subplots(figsize=(6.4, height), layout="constrained")[1]
 
 
-def _frame(x, y, width, colour):
+def _frame(x: float, y: float, width: float, colour: str) -> Rectangle:
     from matplotlib.patches import Rectangle
 
     return Rectangle(
@@ -366,11 +424,11 @@ def _frame(x, y, width, colour):
     )
 
 
-def _with_validity(name: str, bound: DistillationBound) -> str:
+def _with_validity(name: str, bound: HasTerms) -> str:
     return name if bound.valid else f"{name} *"
 
 
-def _bounded(bounds: Mapping[str, DistillationBound]) -> str:
+def _bounded(bounds: Mapping[str, HasTerms]) -> str:
     what = " and ".join(dict.fromkeys(bound.bounds for bound in bounds.values()))
     valid = all(bound.valid for bound in bounds.values())
     return f"bound on the {what}" + ("" if valid else "\n(*: no guarantee)")

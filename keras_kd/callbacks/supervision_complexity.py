@@ -1,14 +1,19 @@
 """SupervisionComplexity: how hard targets are for a student while it trains."""
 
 import hashlib
-import operator
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
-from keras_kd.arguments import check_choice, check_number
+from keras_kd.arguments import (
+    check_choice,
+    check_integer,
+    check_integer_or_none,
+    check_number,
+)
 from keras_kd.complexity import (
     Complexity,
     KernelFactorization,
@@ -17,8 +22,15 @@ from keras_kd.complexity import (
     soft_targets,
 )
 from keras_kd.complexity.arguments import check_labels, check_outputs
+from keras_kd.complexity.class_outputs import label_targets
 from keras_kd.complexity.ranking.comparison import RELATIVE_RIDGE, outputs_of
-from keras_kd.complexity.ranking.teacher_logits import BATCH, runner_of, teacher_logits
+from keras_kd.complexity.ranking.teacher_logits import (
+    BATCH,
+    Run,
+    logits_of_teachers,
+    runner_of,
+)
+from keras_kd.complexity.targets import Kind
 from keras_kd.forward import Examples
 from keras_kd.ntk import empirical_ntk
 from keras_kd.outputs import FORMS, check_last_activation
@@ -106,20 +118,20 @@ class SupervisionComplexity(keras.callbacks.Callback):
 
     def __init__(
         self,
-        x,
-        targets,
-        every=1,
+        x: Any,
+        targets: Mapping[str, Any],
+        every: int = 1,
         *,
-        teacher=None,
-        temperature=1.0,
-        kind="probabilities",
-        residual=False,
-        relative_ridge=RELATIVE_RIDGE,
-        teacher_outputs="logits",
-        batch_size=None,
-    ):
+        teacher: keras.Model | Literal["teacher"] | None = None,
+        temperature: float = 1.0,
+        kind: Kind = "probabilities",
+        residual: bool = False,
+        relative_ridge: float = RELATIVE_RIDGE,
+        teacher_outputs: Literal["logits", "probabilities"] = "logits",
+        batch_size: int | None = None,
+    ) -> None:
         super().__init__()
-        self.every = _as_every(every)
+        self.every = check_integer("every", every, at_least=1)
         self.temperature = check_number("temperature", temperature, above=0)
         check_choice("kind", kind, ("probabilities", "logits"))
         check_choice("teacher_outputs", teacher_outputs, FORMS)
@@ -128,11 +140,11 @@ class SupervisionComplexity(keras.callbacks.Callback):
                 "`residual=True` needs `kind='logits'`: the kernel is that of the "
                 f"student's logits. Received: kind={kind!r}"
             )
-        self.kind = kind
+        self.kind: Kind = kind
         self.residual = bool(residual)
         self.relative_ridge = check_number("relative_ridge", relative_ridge, at_least=0)
         self.teacher_outputs = teacher_outputs
-        self.batch_size = batch_size
+        self.batch_size = check_integer_or_none("batch_size", batch_size, at_least=1)
         self.examples = Examples(x, "x")
         self.teacher = _as_teacher(teacher)
         self.targets = _as_targets(
@@ -141,11 +153,11 @@ class SupervisionComplexity(keras.callbacks.Callback):
         self.initial: dict[str, float] | None = None
         self.complexities: dict[int, dict[str, Complexity]] = {}
         self._k = 0
-        self._constant: dict[str, np.ndarray] = {}
-        self._runners: dict[int, Callable[..., np.ndarray]] = {}
+        self._constant: dict[str, NDArray[np.float64]] = {}
+        self._runners: dict[int, Run] = {}
         self._teacher_kernel: tuple[bytes, Any] = (b"", None)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.initial = None
         self.complexities = {}
         self._k = outputs_of(self._student(), self.examples)
@@ -164,13 +176,15 @@ class SupervisionComplexity(keras.callbacks.Callback):
                 f"Received: model '{self.model.name}' without a teacher."
             )
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(
+        self, batch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         # Not when training begins: other callbacks may load weights after this one,
         # and OnlineTeacher its first checkpoint.
         if self.initial is None:
             self.initial = self._measure(0)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if logs is None:
             return
         if (epoch + 1) % self.every == 0:
@@ -180,11 +194,11 @@ class SupervisionComplexity(keras.callbacks.Callback):
             # the first epoch, has them all.
             logs.update(dict.fromkeys(self.initial or (), float("nan")))
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._runners = {}
         self._teacher_kernel = (b"", None)
 
-    def _student(self):
+    def _student(self) -> keras.Model:
         # On JAX `fit` holds the weights elsewhere; `self.model` brings them back.
         model = self.model
         return getattr(model, "student", model)
@@ -216,12 +230,12 @@ class SupervisionComplexity(keras.callbacks.Callback):
             )
         return logs
 
-    def _kernel(self, model) -> np.ndarray:
+    def _kernel(self, model: keras.Model) -> NDArray[np.float64]:
         return empirical_ntk(
             model, self.examples, batch_size=self.batch_size, accumulate="float64"
         )
 
-    def _kernel_of_teacher(self) -> np.ndarray:
+    def _kernel_of_teacher(self) -> NDArray[np.float64]:
         teacher = self.model.teacher if _is_teacher(self.teacher) else self.teacher
         digest = hashlib.sha256()
         for variable in teacher.weights:
@@ -229,12 +243,13 @@ class SupervisionComplexity(keras.callbacks.Callback):
         # That of a teacher which has not changed need not be computed again.
         if self._teacher_kernel[0] != digest.digest():
             self._teacher_kernel = (digest.digest(), self._kernel(teacher))
-        return self._teacher_kernel[1]
+        kernel: NDArray[np.float64] = self._teacher_kernel[1]
+        return kernel
 
-    def _own(self, student) -> np.ndarray:
+    def _own(self, student: keras.Model) -> NDArray[np.float64]:
         return self._soft(self._run(student, "logits"))
 
-    def _present(self, name: str, target) -> np.ndarray:
+    def _present(self, name: str, target: Any) -> NDArray[np.float64]:
         """The target of this moment, `(n, k)`."""
         if name in self._constant:
             return self._constant[name]
@@ -248,14 +263,14 @@ class SupervisionComplexity(keras.callbacks.Callback):
             logits = keras.ops.convert_to_numpy(target(self.examples.values))
         return self._soft(self._checked(name, logits))
 
-    def _run(self, model, outputs: str) -> np.ndarray:
+    def _run(self, model: keras.Model, outputs: str) -> NDArray[Any]:
         if id(model) not in self._runners:
             self._runners[id(model)] = runner_of(model, outputs)
         size = min(self.batch_size or BATCH, self.examples.n)
         return self._runners[id(model)](self.examples, size)
 
-    def _average(self, name: str, trajectory) -> np.ndarray:
-        stages = teacher_logits(
+    def _average(self, name: str, trajectory: TeacherTrajectory) -> NDArray[np.float64]:
+        stages = logits_of_teachers(
             {name: trajectory},
             self.examples,
             self._k,
@@ -263,41 +278,29 @@ class SupervisionComplexity(keras.callbacks.Callback):
             self.batch_size,
             False,
         )
-        return np.mean([self._soft(stage.logits) for stage in stages], axis=0)
+        soft = [self._soft(stage.logits) for stage in stages]
+        return np.asarray(np.mean(soft, axis=0))
 
-    def _from_array(self, name: str, array) -> np.ndarray:
+    def _from_array(self, name: str, array: NDArray[Any]) -> NDArray[np.float64]:
         if not _are_labels(array):
             return self._soft(self._checked(name, array))
         if array.ndim == 2 and array.shape[1] > 1:
-            onehot = self._checked(name, array)
+            labels = self._checked(name, array).argmax(axis=1)
         else:
             try:
                 labels = check_labels(array, len(array), self._k)
             except ValueError as error:
                 raise ValueError(f"`targets['{name}']`: {error}") from None
-            if self._k == 1:
-                return labels[:, None] - 0.5
-            onehot = np.eye(self._k)[labels]
-        return onehot - 1 / self._k
+        return label_targets(labels, self._k)
 
-    def _soft(self, logits) -> np.ndarray:
+    def _soft(self, logits: NDArray[Any]) -> NDArray[np.float64]:
         return soft_targets(logits, self.temperature, self.kind)
 
-    def _checked(self, name: str, logits) -> np.ndarray:
+    def _checked(self, name: str, logits: NDArray[Any]) -> NDArray[np.float64]:
         return check_outputs(f"targets['{name}']", logits, (self.examples.n, self._k))
 
 
-def _as_every(every) -> int:
-    try:
-        value = operator.index(every)
-    except TypeError:
-        value = 0
-    if value < 1 or isinstance(every, bool):
-        raise ValueError(f"`every` must be an integer >= 1. Received: every={every!r}")
-    return value
-
-
-def _as_teacher(teacher):
+def _as_teacher(teacher: Any) -> Any:
     if isinstance(teacher, keras.Model):
         if not teacher.built:
             raise ValueError(
@@ -312,7 +315,7 @@ def _as_teacher(teacher):
     return teacher
 
 
-def _as_targets(targets, n: int, outputs: str, needed: bool) -> dict[str, Any]:
+def _as_targets(targets: Any, n: int, outputs: str, needed: bool) -> dict[str, Any]:
     """The targets, arrays as NumPy's, checked as far as can be without a student."""
     if not isinstance(targets, Mapping):
         raise TypeError(
@@ -360,7 +363,7 @@ def _as_targets(targets, n: int, outputs: str, needed: bool) -> dict[str, Any]:
     return checked
 
 
-def _are_labels(array) -> bool:
+def _are_labels(array: NDArray[Any]) -> bool:
     """Whether an array is labels, and not logits."""
     columns = array.reshape(len(array), -1)
     if columns.shape[1] == 1:
@@ -369,5 +372,5 @@ def _are_labels(array) -> bool:
     return bool(zeros_and_ones and (columns.sum(axis=1) == 1).all())
 
 
-def _is_teacher(value) -> bool:
+def _is_teacher(value: object) -> bool:
     return isinstance(value, str) and value == _TEACHER

@@ -3,11 +3,14 @@
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from keras_kd.complexity.arguments import check_kernel, check_targets
 
 
-def kernel_alignment(kernel, other, *, center=True):
+def kernel_alignment(
+    kernel: ArrayLike, other: ArrayLike, *, center: bool = True
+) -> float:
     r"""Cosine of two kernels, $\langle K, K' \rangle / (\|K\| \|K'\|)$ (Frobenius).
 
     Targets count as their kernel: `Y Y^T` where the outputs share `K`, `y_c y_c^T` for
@@ -41,27 +44,27 @@ def kernel_alignment(kernel, other, *, center=True):
     >>> round(kernel_alignment(np.outer(y, y) + 5, y), 6)
     1.0
     """
-    kernel = check_kernel(kernel).astype(np.float64)
+    first = check_kernel(kernel).astype(np.float64)
     if center:
-        kernel = _centred(kernel)
-    if np.shape(other) == (len(kernel),) * 2 or np.ndim(other) > 2:
+        first = _centred(first)
+    if np.shape(other) == (len(first),) * 2 or np.ndim(other) > 2:
         second = check_kernel(other, "other").astype(np.float64)
-        if second.shape != kernel.shape:
+        if second.shape != first.shape:
             raise ValueError(
-                f"`other` must be a kernel of the shape of `kernel`, {kernel.shape}, "
+                f"`other` must be a kernel of the shape of `kernel`, {first.shape}, "
                 f"or targets. Received: shape {second.shape}"
             )
         if center:
             second = _centred(second)
-        product = float(np.vdot(kernel, second))
+        product = float(np.vdot(first, second))
         size = float(np.linalg.norm(second))
     else:
-        k = None if kernel.ndim == 2 else kernel.shape[2]
-        y = check_targets(other, len(kernel), k, "other")
+        k = None if first.ndim == 2 else first.shape[2]
+        y = check_targets(other, len(first), k, "other")
         if center:
             y = y - y.mean(axis=0)
-        product, size = _with_targets(kernel, y)
-    length = float(np.linalg.norm(kernel))
+        product, size = _with_targets(first, y)
+    length = float(np.linalg.norm(first))
     for argument, norm in (("kernel", length), ("other", size)):
         if norm == 0:
             raise ValueError(
@@ -71,7 +74,9 @@ def kernel_alignment(kernel, other, *, center=True):
     return product / (length * size)
 
 
-def _with_targets(kernel, y) -> tuple[float, float]:
+def _with_targets(
+    kernel: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[float, float]:
     """The inner product with the kernel of targets, and the norm of that kernel."""
     if kernel.ndim == 2:
         return float(np.vdot(y, kernel @ y)), float(np.linalg.norm(y.T @ y))
@@ -82,7 +87,10 @@ def _with_targets(kernel, y) -> tuple[float, float]:
     return float(product), float(np.vdot(y, y))
 
 
-def _centred(kernel) -> np.ndarray:
+def _centred(kernel: NDArray[np.float64]) -> NDArray[np.float64]:
     rows = kernel.mean(axis=0, keepdims=True)
     columns = kernel.mean(axis=1, keepdims=True)
-    return kernel - rows - columns + rows.mean(axis=1, keepdims=True)
+    centred: NDArray[np.float64] = (
+        kernel - rows - columns + rows.mean(axis=1, keepdims=True)
+    )
+    return centred

@@ -1,41 +1,45 @@
 """What kernels, targets and labels must be."""
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from keras_kd.complexity.class_outputs import number_of_classes
 
 # An asymmetry up to here, of the largest entry, is taken for rounding.
 _ASYMMETRY = 1e-6
 _ROWS = 1024
 
 
-def check_kernel(kernel, argument="kernel") -> np.ndarray:
+def check_kernel(kernel: ArrayLike, argument: str = "kernel") -> NDArray[Any]:
     """`kernel` as an array in its own dtype, if it is `(n, n[, k[, k]])` and symmetric.
 
     Raises:
         ValueError: shape, dtype, an entry or an asymmetry.
     """
-    kernel = check_array(kernel, argument)
-    shape = kernel.shape
-    square = kernel.ndim in (2, 3, 4) and shape[0] == shape[1]
-    if not square or (kernel.ndim == 4 and shape[2] != shape[3]) or 0 in shape:
+    array = check_array(kernel, argument)
+    shape = array.shape
+    square = array.ndim in (2, 3, 4) and shape[0] == shape[1]
+    if not square or (array.ndim == 4 and shape[2] != shape[3]) or 0 in shape:
         raise ValueError(
             f"`{argument}` must be of shape (n, n), (n, n, k) or (n, n, k, k). "
             f"Received: shape {shape}"
         )
-    error = asymmetry(kernel)
+    error = asymmetry(array)
     limit = _ASYMMETRY
-    if kernel.dtype.kind == "f":
-        limit = max(limit, math.sqrt(len(kernel)) * float(np.finfo(kernel.dtype).eps))
-    if error > limit * np.abs(kernel).max():
+    if array.dtype.kind == "f":
+        limit = max(limit, math.sqrt(len(array)) * float(np.finfo(array.dtype).eps))
+    if error > limit * np.abs(array).max():
         raise ValueError(
             f"`{argument}` must be symmetric. "
             f"Received: entries that differ from their mirror images by {error:.3g}"
         )
-    return kernel
+    return array
 
 
-def asymmetry(kernel) -> float:
+def asymmetry(kernel: NDArray[Any]) -> float:
     """The largest difference between an entry and its mirror image."""
     mirrored = kernel.swapaxes(0, 1)
     if kernel.ndim == 4:
@@ -48,7 +52,9 @@ def asymmetry(kernel) -> float:
     )
 
 
-def check_targets(targets, n: int, k: int | None = None, argument="targets"):
+def check_targets(
+    targets: ArrayLike, n: int, k: int | None = None, argument: str = "targets"
+) -> NDArray[np.float64]:
     """`targets` as float64 `(n, k)`.
 
     Args:
@@ -71,7 +77,9 @@ def check_targets(targets, n: int, k: int | None = None, argument="targets"):
     return columns.astype(np.float64)
 
 
-def check_outputs(argument, outputs, shape=None) -> np.ndarray:
+def check_outputs(
+    argument: str, outputs: ArrayLike, shape: tuple[int, ...] | None = None
+) -> NDArray[np.float64]:
     """`outputs` as float64 `(n, k)`; `(n,)` is one output.
 
     Raises:
@@ -91,8 +99,16 @@ def check_outputs(argument, outputs, shape=None) -> np.ndarray:
     return columns.astype(np.float64)
 
 
-def check_labels(labels, n: int, k: int) -> np.ndarray:
+def check_labels(
+    labels: ArrayLike, n: int, k: int, argument: str = "labels"
+) -> NDArray[np.int_]:
     """`labels` as `(n,)` integers from 0 to `k - 1`, or 0 and 1 for one output.
+
+    Args:
+        labels: `(n,)` or `(n, 1)`.
+        n: how many there must be.
+        k: number of output units.
+        argument: its name.
 
     Raises:
         ValueError: shape, or a label that is none.
@@ -100,20 +116,20 @@ def check_labels(labels, n: int, k: int) -> np.ndarray:
     array = np.asarray(labels)
     if array.shape == (n, 1):
         array = array[:, 0]
-    classes = max(k, 2)
+    classes = number_of_classes(k)
     if array.shape != (n,):
         raise ValueError(
-            f"`labels` must be of shape ({n},). Received: shape {array.shape}"
+            f"`{argument}` must be of shape ({n},). Received: shape {array.shape}"
         )
     if not np.isin(array, np.arange(classes)).all():
         raise ValueError(
-            f"`labels` must be integers from 0 to {classes - 1}. "
-            f"Received: labels={np.unique(array)}"
+            f"`{argument}` must be integers from 0 to {classes - 1}. "
+            f"Received: {argument}={np.unique(array)}"
         )
     return array.astype(int)
 
 
-def check_array(value, argument) -> np.ndarray:
+def check_array(value: ArrayLike, argument: str) -> NDArray[Any]:
     """`value` as an array of finite real numbers, in its own dtype.
 
     Raises:

@@ -4,28 +4,31 @@ import dataclasses
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_kd.arguments import check_number
 from keras_kd.complexity.arguments import check_labels, check_outputs
+from keras_kd.complexity.class_outputs import decisions
 from keras_kd.complexity.margin import margins
-from keras_kd.complexity.margin_bound import bound_terms
-from keras_kd.complexity.solvers.solver import solver_of
+from keras_kd.complexity.margin_bound import DistillationBound, bound_terms
+from keras_kd.complexity.solvers.conditioning import IllConditioned
+from keras_kd.complexity.solvers.solver import Kernel, size_of, solver_of
 
 
 def distillation_bound(
-    kernel,
-    teacher_outputs,
-    student_outputs=None,
-    labels=None,
-    delta=0.05,
+    kernel: Kernel,
+    teacher_outputs: ArrayLike,
+    student_outputs: ArrayLike | None = None,
+    labels: ArrayLike | None = None,
+    delta: float = 0.05,
     *,
-    initial_outputs=None,
-    ridge=0.0,
-    ill_conditioned="error",
-    kernel_independent=False,
-    teacher_independent=False,
-    labels_held_out=False,
-):
+    initial_outputs: ArrayLike | None = None,
+    ridge: float = 0.0,
+    ill_conditioned: IllConditioned = "error",
+    kernel_independent: bool = False,
+    teacher_independent: bool = False,
+    labels_held_out: bool = False,
+) -> DistillationBound:
     r"""The teacher's error + the margin to it + the complexity of what fits it.
 
     With probability `1 - delta` over `n` independent examples,
@@ -105,7 +108,7 @@ def distillation_bound(
     initial = np.zeros((n, k))
     if initial_outputs is not None:
         initial = check_outputs("initial_outputs", initial_outputs, (n, k))
-    decided = _decisions(teacher)
+    decided = decisions(teacher)
     wrong = None if labels is None else decided != check_labels(labels, n, k)
     _check_sizes(kernel, n, k)
 
@@ -117,7 +120,7 @@ def distillation_bound(
     squared = solution.squared_norm - np.vdot(shrunk, solution.coefficients)
     bound = bound_terms(
         margins(fitted - shrunk, decided),
-        math.sqrt(max(0.0, squared)),
+        math.sqrt(max(0.0, float(squared))),
         trace,
         outputs=k,
         teacher_wrong=wrong,
@@ -137,7 +140,9 @@ def distillation_bound(
     )
 
 
-def _reasons(kernel_independent, teacher_independent, labels_held_out):
+def _reasons(
+    kernel_independent: bool, teacher_independent: bool, labels_held_out: bool
+) -> tuple[str, ...]:
     declared = (
         (
             kernel_independent,
@@ -160,23 +165,12 @@ def _reasons(kernel_independent, teacher_independent, labels_held_out):
     return tuple(reason for holds, reason in declared if not holds)
 
 
-def _check_sizes(kernel, n: int, k: int) -> None:
+def _check_sizes(kernel: Kernel, n: int, k: int) -> None:
     """Before the factorisation, which may be long."""
-    if hasattr(kernel, "n"):
-        rows, outputs = kernel.n, getattr(kernel, "k", None)
-    else:
-        shape = np.shape(kernel)
-        rows = shape[0] if shape else None
-        outputs = shape[2] if len(shape) > 2 else None
+    rows, outputs = size_of(kernel)
     if rows != n or outputs not in (None, k):
         raise ValueError(
             "`kernel` must be of the examples and outputs of `teacher_outputs`, of "
             f"shape {(n, k)}. Received: {rows} examples"
             + ("" if outputs is None else f", {outputs} outputs")
         )
-
-
-def _decisions(outputs) -> np.ndarray:
-    if outputs.shape[1] == 1:
-        return (outputs[:, 0] > 0).astype(int)
-    return outputs.argmax(axis=1)

@@ -1,12 +1,18 @@
 """A kernel's eigenvalues, and how much of the targets lies along each."""
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
 
 from keras_kd.complexity.arguments import check_kernel, check_targets
 from keras_kd.complexity.solvers.cholesky import matrices_of
+from keras_kd.plots import plot_eigenvalues
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,11 +27,22 @@ class Spectrum:
             together, `(n k,)`. Its sum is that of the squared targets.
     """
 
-    eigenvalues: np.ndarray
-    energy: np.ndarray
+    eigenvalues: NDArray[np.float64]
+    energy: NDArray[np.float64]
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """The eigenvalues, and the share of the targets along the largest of them.
+
+        Args:
+            ax: Matplotlib `Axes` to draw on; `None`: a figure of its own.
+
+        Returns:
+            The `Axes` of the eigenvalues.
+        """
+        return plot_eigenvalues(self.eigenvalues, self.energy, ax)
 
 
-def spectrum(kernel, targets):
+def spectrum(kernel: ArrayLike, targets: ArrayLike) -> Spectrum:
     r"""Eigenvalues $\lambda_i$ of the kernel and energies $(v_i^\top y)^2$ along each.
 
     Targets with much energy along small eigenvalues are complex: they are what a
@@ -52,13 +69,13 @@ def spectrum(kernel, targets):
     >>> result.eigenvalues.tolist(), result.energy[:, 0].tolist()
     ([4.0, 1.0], [4.0, 9.0])
     """
-    kernel = check_kernel(kernel)
-    k = None if kernel.ndim == 2 else kernel.shape[2]
-    targets = check_targets(targets, len(kernel), k)
-    full = kernel.ndim == 4
-    columns = [targets.reshape(-1, 1)] if full else np.hsplit(targets, k or 1)
+    array = check_kernel(kernel)
+    k = None if array.ndim == 2 else array.shape[2]
+    right = check_targets(targets, len(array), k)
+    full = array.ndim == 4
+    columns = [right.reshape(-1, 1)] if full else np.hsplit(right, k or 1)
     values, energies = [], []
-    for matrix, y in zip(matrices_of(kernel), columns, strict=True):
+    for matrix, y in zip(matrices_of(array), columns, strict=True):
         value, vectors = linalg.eigh(matrix.astype(np.float64), check_finite=False)
         values.append(value[::-1])
         energies.append(np.square(vectors.T @ y)[::-1])

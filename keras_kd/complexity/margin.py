@@ -1,11 +1,13 @@
 """By how much an example is classified as its label says."""
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from keras_kd.complexity.arguments import check_labels, check_outputs
+from keras_kd.complexity.class_outputs import decisions, margins_of
 
 
-def margins(outputs, labels):
+def margins(outputs: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
     r"""$f_y - \max_{j \ne y} f_j$ for each example: negative where it is misclassified.
 
     For one output, whose sign decides between 0 and 1, it is the output with the sign
@@ -31,16 +33,11 @@ def margins(outputs, labels):
     >>> margins([[3.0, 1.0, 2.0], [0.0, 4.0, 5.0]], [0, 1]).tolist()
     [1.0, -1.0]
     """
-    outputs = check_outputs("outputs", outputs)
-    n, k = outputs.shape
-    labels = check_labels(labels, n, k)
-    if k == 1:
-        return np.where(labels == 1, outputs[:, 0], -outputs[:, 0])
-    own = labels[:, None] == np.arange(k)
-    return outputs[own] - np.where(own, -np.inf, outputs).max(axis=1)
+    columns = check_outputs("outputs", outputs)
+    return margins_of(columns, check_labels(labels, *columns.shape))
 
 
-def accuracy(outputs, labels) -> float:
+def accuracy(outputs: ArrayLike, labels: ArrayLike) -> float:
     """The share of examples that are classified as their labels say.
 
     Args:
@@ -48,8 +45,6 @@ def accuracy(outputs, labels) -> float:
             output what is above 0.
         labels: as in `margins`.
     """
-    outputs = check_outputs("outputs", outputs)
-    labels = check_labels(labels, *outputs.shape)
-    if outputs.shape[1] == 1:
-        return float(np.mean((outputs[:, 0] > 0) == labels))
-    return float(np.mean(outputs.argmax(axis=1) == labels))
+    columns = check_outputs("outputs", outputs)
+    of_labels = check_labels(labels, *columns.shape)
+    return float(np.mean(decisions(columns) == of_labels))

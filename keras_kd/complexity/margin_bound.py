@@ -44,8 +44,11 @@ Rademacher complexities", ALT 2016.
 
 import dataclasses
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv
 
 from keras_kd.arguments import check_number
@@ -138,16 +141,16 @@ class DistillationBound:
 
 
 def bound_terms(
-    margins,
-    radius,
-    trace,
+    margins: ArrayLike,
+    radius: float,
+    trace: float,
     *,
-    outputs=1,
-    teacher_wrong=None,
-    delta=0.05,
-    offset=False,
-    reasons=(),
-):
+    outputs: int = 1,
+    teacher_wrong: ArrayLike | None = None,
+    delta: float = 0.05,
+    offset: bool = False,
+    reasons: Iterable[str] = (),
+) -> DistillationBound:
     r"""The bound from margins, a radius and a trace, where no kernel matrix is kept.
 
     Args:
@@ -183,13 +186,13 @@ def bound_terms(
     delta = check_number("delta", delta, above=0, below=1)
     radius = check_number("radius", radius, at_least=0)
     trace = check_number("trace", trace, above=0)
-    margins = _vector("margins", margins)
-    forms = _complexity_per_r(trace, len(margins), outputs)
-    teacher_error, teacher_confidence = _teacher_terms(teacher_wrong, margins, delta)
+    u = _vector("margins", margins)
+    forms = _complexity_per_r(trace, len(u), outputs)
+    teacher_error, teacher_confidence = _teacher_terms(teacher_wrong, u, delta)
 
     slope = min(forms.values())
     if offset:
-        gammas, weights = _gamma_grid(margins)
+        gammas, weights = _gamma_grid(u)
         least = np.log2(max(radius, np.finfo(float).tiny) / gammas)
         lowest = min(0, int(np.floor(least.min())))
         highest = max(0, int(np.ceil(least.max())))
@@ -203,8 +206,8 @@ def bound_terms(
     j = np.arange(lowest, highest + 1)
     r = np.exp2(j.astype(float))
     deltas = delta * weights[:, None] * _weight(j)
-    margin = np.array([ramp(margins, gamma).mean() for gamma in gammas])
-    confidence = 3 * np.sqrt(np.log(2 / deltas) / (2 * len(margins)))
+    margin = np.array([ramp(u, gamma).mean() for gamma in gammas])
+    confidence = 3 * np.sqrt(np.log(2 / deltas) / (2 * len(u)))
     totals = margin[:, None] + slope * r + confidence
     totals[radius > r * gammas[:, None]] = np.inf
     a, b = np.unravel_index(np.argmin(totals), totals.shape)
@@ -218,14 +221,14 @@ def bound_terms(
         gamma=float(gammas[a]),
         radius=radius,
         r=float(r[b]),
-        n=len(margins),
+        n=len(u),
         delta=delta,
         delta_j=float(deltas[a, b]),
         reasons=tuple(reasons),
     )
 
 
-def ramp(margins, gamma):
+def ramp(margins: ArrayLike, gamma: float) -> NDArray[np.float64]:
     r"""$\min(1, \max(0, 1 - u / \gamma))$, elementwise.
 
     Args:
@@ -238,11 +241,13 @@ def ramp(margins, gamma):
     return np.clip(1 - np.asarray(margins) / gamma, 0, 1)
 
 
-def _weight(j) -> np.ndarray:
-    return 1 / (3 * (1.0 + np.abs(j)) ** 2)
+def _weight(j: NDArray[Any]) -> NDArray[np.float64]:
+    return np.asarray(1 / (3 * (1.0 + np.abs(j)) ** 2))
 
 
-def _gamma_grid(margins) -> tuple[np.ndarray, np.ndarray]:
+def _gamma_grid(
+    margins: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The gammas `2^(i/4)` from a millionth of the largest margin to 16 times it."""
     largest = margins.max()
     if largest <= 0:
@@ -254,7 +259,7 @@ def _gamma_grid(margins) -> tuple[np.ndarray, np.ndarray]:
     return np.exp2(i / steps), _weight(i)
 
 
-def _complexity_per_r(trace: float, n: int, k) -> dict[str, float]:
+def _complexity_per_r(trace: float, n: int, k: int) -> dict[str, float]:
     if not isinstance(k, int | np.integer) or k < 1:
         raise ValueError(
             f"`outputs` must be an integer of at least 1. Received: outputs={k!r}"
@@ -268,7 +273,9 @@ def _complexity_per_r(trace: float, n: int, k) -> dict[str, float]:
     }
 
 
-def _teacher_terms(teacher_wrong, margins, delta):
+def _teacher_terms(
+    teacher_wrong: ArrayLike | None, margins: NDArray[np.float64], delta: float
+) -> tuple[float, float] | tuple[None, None]:
     if teacher_wrong is None:
         return None, None
     wrong = np.asarray(teacher_wrong)
@@ -284,7 +291,7 @@ def _teacher_terms(teacher_wrong, margins, delta):
     return errors / n, upper - errors / n
 
 
-def _vector(argument, value) -> np.ndarray:
+def _vector(argument: str, value: ArrayLike) -> NDArray[np.float64]:
     array = check_array(value, argument)
     if array.ndim != 1 or array.size == 0:
         raise ValueError(

@@ -3,12 +3,12 @@
 import dataclasses
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from keras_kd.complexity.arguments import check_array, check_labels
 from keras_kd.complexity.margin import accuracy
-from keras_kd.complexity.solvers.conjugate_gradients import ConjugateGradients
-from keras_kd.complexity.solvers.random_features import FeatureFactorization
-from keras_kd.complexity.solvers.solver import Solver, solver_of
+from keras_kd.complexity.solvers.conditioning import IllConditioned
+from keras_kd.complexity.solvers.solver import Kernel, solver_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Prediction:
         iterations: of conjugate gradients; `None`: a direct solve.
     """
 
-    predictions: np.ndarray
-    leave_one_out: np.ndarray | None
+    predictions: NDArray[np.float64]
+    leave_one_out: NDArray[np.float64] | None
     leave_one_out_error: float | None
     accuracy: float | None
     ridge: float
@@ -39,16 +39,16 @@ class Prediction:
 
 
 def predict(
-    kernel_train,
-    kernel_test,
-    targets,
-    ridge=0.0,
+    kernel_train: Kernel,
+    kernel_test: ArrayLike,
+    targets: ArrayLike,
+    ridge: float = 0.0,
     *,
-    labels=None,
-    ill_conditioned="error",
-    tolerance=1e-6,
-    preconditioner=None,
-):
+    labels: ArrayLike | None = None,
+    ill_conditioned: IllConditioned = "error",
+    tolerance: float = 1e-6,
+    preconditioner: ArrayLike | None = None,
+) -> Prediction:
     r"""Kernel (ridge) regression, $K_* (K + \lambda I)^{-1} Y$.
 
     It is what the student, linearised about its weights, would predict after training
@@ -90,7 +90,7 @@ def predict(
     solver = solver_of(kernel_train, ridge, ill_conditioned, tolerance, preconditioner)
     columns = solver.as_columns(targets)
     test = check_array(kernel_test, "kernel_test")
-    row = _row_shape(solver, columns)
+    row = solver.row_shape_for(columns)
     if test.shape[1:] != row or len(test) == 0:
         expected = ", ".join(map(str, ("n_test", *row)))
         raise ValueError(
@@ -99,14 +99,9 @@ def predict(
     if labels is not None:
         labels = check_labels(labels, len(test), columns.shape[1])
     solution = solver.solve(columns)
-    if isinstance(solver, FeatureFactorization):
-        predictions = test @ solver.weights(columns)
-    else:
-        contraction = ("mi,ic->mc", "mic,ic->mc", "miop,ip->mo")[len(row) - 1]
-        predictions = np.einsum(contraction, test, solution.coefficients, optimize=True)
-    left, error = None, None
-    if not isinstance(solver, ConjugateGradients):
-        left = solver.leave_one_out(columns)
+    predictions = solver.predictions(test, columns, solution)
+    left, error = solver.leave_one_out(columns), None
+    if left is not None:
         error = float(np.mean(np.sum(np.square(left - columns), axis=1)))
     return Prediction(
         predictions,
@@ -118,11 +113,3 @@ def predict(
         solution.residual,
         solution.iterations,
     )
-
-
-def _row_shape(solver: Solver, columns) -> tuple[int, ...]:
-    """Of what `kernel_test` has for one example."""
-    if not isinstance(solver, ConjugateGradients):
-        return solver.row_shape
-    n, k = columns.shape
-    return (n,) if n == solver.size else (n, k, k)

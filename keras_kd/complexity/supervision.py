@@ -1,44 +1,93 @@
 """Supervision complexity: the norm of the smoothest function that fits the targets."""
 
-import dataclasses
 import math
+from typing import Any
 
-from keras_kd.complexity.solvers.solver import solver_of
+from numpy.typing import ArrayLike
+
+from keras_kd.complexity.solvers.conditioning import IllConditioned
+from keras_kd.complexity.solvers.solution import Solution
+from keras_kd.complexity.solvers.solver import Kernel, solver_of
 
 
-@dataclasses.dataclass(frozen=True)
-class Complexity:
-    """A complexity, `float(complexity)`, and how well it is known.
+class Complexity(float):
+    """A complexity: a float that knows how well it is known.
+
+    What is computed with it is a plain float; it is compared and hashed as one.
 
     Attributes:
-        value: the complexity.
         ridge: that was added to the kernel's diagonal, in the kernel's units.
         condition_number: largest over smallest eigenvalue of the system that was
             solved; with conjugate gradients an estimate from below, with a
             preconditioner of the preconditioned system.
         residual: relative residual of the solve.
         iterations: of conjugate gradients; `None`: a direct solve.
+
+    Example:
+
+    >>> from keras_kd.complexity import Complexity
+    >>> complexity = Complexity(2.5, ridge=0.1, condition_number=40.0, residual=1e-12)
+    >>> f"{complexity / 2:.3f}", complexity < 3, complexity.ridge
+    ('1.250', True, 0.1)
     """
 
-    value: float
+    __slots__ = ("condition_number", "iterations", "residual", "ridge")
+
     ridge: float
     condition_number: float
     residual: float
-    iterations: int | None = None
+    iterations: int | None
 
-    def __float__(self) -> float:
-        return self.value
+    def __new__(
+        cls,
+        value: float,
+        ridge: float,
+        condition_number: float,
+        residual: float,
+        iterations: int | None = None,
+    ) -> "Complexity":
+        self = super().__new__(cls, value)
+        for name, known in (
+            ("ridge", ridge),
+            ("condition_number", condition_number),
+            ("residual", residual),
+            ("iterations", iterations),
+        ):
+            object.__setattr__(self, name, known)
+        return self
+
+    @property
+    def value(self) -> float:
+        """The complexity as a plain float."""
+        return float(self)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"cannot set `{name}`: a Complexity does not change")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        known = (self.ridge, self.condition_number, self.residual, self.iterations)
+        return type(self), (self.value, *known)
+
+    def __repr__(self) -> str:
+        return (
+            f"Complexity(value={self.value!r}, ridge={self.ridge!r}, "
+            f"condition_number={self.condition_number!r}, "
+            f"residual={self.residual!r}, iterations={self.iterations!r})"
+        )
+
+    def __str__(self) -> str:
+        return float.__repr__(self)
 
 
 def supervision_complexity(
-    kernel,
-    targets,
-    ridge=0.0,
+    kernel: Kernel,
+    targets: ArrayLike,
+    ridge: float = 0.0,
     *,
-    ill_conditioned="error",
-    tolerance=1e-6,
-    preconditioner=None,
-):
+    ill_conditioned: IllConditioned = "error",
+    tolerance: float = 1e-6,
+    preconditioner: ArrayLike | None = None,
+) -> Complexity:
     r"""Supervision complexity $\sqrt{Y^\top (K + \lambda I)^{-1} Y}$.
 
     At ridge 0 it is the norm of the smoothest function of the kernel's space that takes
@@ -62,7 +111,7 @@ def supervision_complexity(
             that speed conjugate gradients up; the value stays that of `kernel`.
 
     Returns:
-        `Complexity`; `float()` gives the value.
+        `Complexity`, a float that knows its ridge, condition number and residual.
 
     Raises:
         ValueError: shapes disagree, an argument is out of its range or not finite, or
@@ -81,7 +130,7 @@ def supervision_complexity(
     >>> kernel = np.exp(-4 * np.subtract.outer(x, x) ** 2)
     >>> smooth = supervision_complexity(kernel, x)
     >>> jumps = supervision_complexity(kernel, [0.0, 1.0, 0.0, 1.0, 0.0])
-    >>> float(smooth) < 2 < 8 < float(jumps)
+    >>> smooth < 2 < 8 < jumps
     True
     """
     solver = solver_of(kernel, ridge, ill_conditioned, tolerance, preconditioner)
@@ -89,14 +138,14 @@ def supervision_complexity(
 
 
 def adjusted_supervision_complexity(
-    kernel,
-    targets,
-    ridge=0.0,
+    kernel: Kernel,
+    targets: ArrayLike,
+    ridge: float = 0.0,
     *,
-    ill_conditioned="error",
-    tolerance=1e-6,
-    preconditioner=None,
-):
+    ill_conditioned: IllConditioned = "error",
+    tolerance: float = 1e-6,
+    preconditioner: ArrayLike | None = None,
+) -> Complexity:
     r"""Scale-free $\frac1n\sqrt{Y^\top (K + \lambda I)^{-1} Y\,\mathrm{tr} K}$.
 
     It does not change when kernel and ridge are multiplied by a number. The trace is
@@ -113,7 +162,7 @@ def adjusted_supervision_complexity(
         preconditioner: as in `supervision_complexity`.
 
     Returns:
-        `Complexity`; `float()` gives the value.
+        `Complexity`, a float that knows its ridge, condition number and residual.
 
     Raises:
         ValueError, RuntimeError: as `supervision_complexity`.
@@ -125,7 +174,7 @@ def adjusted_supervision_complexity(
 
     >>> import numpy as np
     >>> from keras_kd.complexity import adjusted_supervision_complexity
-    >>> round(float(adjusted_supervision_complexity(7 * np.eye(4), np.ones(4))), 6)
+    >>> round(adjusted_supervision_complexity(7 * np.eye(4), np.ones(4)), 6)
     1.0
     """
     solver = solver_of(kernel, ridge, ill_conditioned, tolerance, preconditioner)
@@ -134,7 +183,7 @@ def adjusted_supervision_complexity(
     return _complexity(solver.solve(targets), math.sqrt(trace) / solver.n)
 
 
-def _complexity(solution, factor=1.0) -> Complexity:
+def _complexity(solution: Solution, factor: float = 1.0) -> Complexity:
     return Complexity(
         math.sqrt(solution.squared_norm) * factor,
         solution.ridge,

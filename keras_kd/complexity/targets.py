@@ -1,13 +1,24 @@
 """What a teacher asks of its student, as targets of a kernel machine."""
 
+from typing import Literal, TypeAlias
+
 import numpy as np
-from scipy.special import expit, softmax
+from numpy.typing import ArrayLike, NDArray
 
 from keras_kd.arguments import check_number
 from keras_kd.complexity.arguments import check_outputs
+from keras_kd.complexity.class_outputs import probabilities, scaled_logits
+
+# What targets are made of.
+Kind: TypeAlias = Literal["probabilities", "logits"]
 
 
-def soft_targets(logits, temperature=1.0, kind="probabilities", center=True):
+def soft_targets(
+    logits: ArrayLike,
+    temperature: float = 1.0,
+    kind: Kind = "probabilities",
+    center: bool = True,
+) -> NDArray[np.float64]:
     r"""Predictions at a temperature: $\mathrm{softmax}(g / \tau)$ or $g / \tau$.
 
     Centred, they sum to 0 over the classes: a constant that is added to all logits of
@@ -46,8 +57,12 @@ def soft_targets(logits, temperature=1.0, kind="probabilities", center=True):
 
 
 def residual_targets(
-    logits, student_logits, temperature=1.0, kind="probabilities", center=True
-):
+    logits: ArrayLike,
+    student_logits: ArrayLike,
+    temperature: float = 1.0,
+    kind: Kind = "probabilities",
+    center: bool = True,
+) -> NDArray[np.float64]:
     r"""What the student still has to learn: the teacher's soft targets less its own.
 
     A network is linear in its weights only about its present ones, where its outputs
@@ -83,11 +98,8 @@ def residual_targets(
     return teacher - _soft(student, temperature, kind, center)
 
 
-def _soft(logits, temperature, kind, center) -> np.ndarray:
-    scaled = logits / temperature
-    if scaled.shape[1] == 1:
-        if kind == "logits":
-            return scaled
-        return expit(scaled) - (0.5 if center else 0.0)
-    values = softmax(scaled, axis=1) if kind == "probabilities" else scaled
-    return values - values.mean(axis=1, keepdims=True) if center else values
+def _soft(
+    logits: NDArray[np.float64], temperature: float, kind: Kind, center: bool
+) -> NDArray[np.float64]:
+    of_kind = probabilities if kind == "probabilities" else scaled_logits
+    return of_kind(logits, temperature, center)

@@ -4,9 +4,11 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any, cast
 
 import keras
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from keras_kd.ntk.jacobian import FactoredJacobian
 
@@ -27,12 +29,20 @@ class BlockFile:
             another model, weights or examples.
     """
 
-    def __init__(self, out, shape, dtype, left: FactoredJacobian, right, block: int):
+    def __init__(
+        self,
+        out: NDArray[Any] | str | os.PathLike[str] | None,
+        shape: tuple[int, ...],
+        dtype: DTypeLike,
+        left: FactoredJacobian,
+        right: FactoredJacobian | None,
+        block: int,
+    ) -> None:
         self.block = block
         self.symmetric = right is None
         self._progress: Path | None = None
         self._done: set[tuple[int, int]] = set()
-        self.array: np.ndarray | None = None
+        self.array: NDArray[Any] | None = None
         self._shape, self._dtype = shape, dtype
         if out is None:
             return
@@ -56,7 +66,7 @@ class BlockFile:
         state = {"kernel": _fingerprint(left, right), "shape": list(shape)}
         known = self._read(state, path or out)
         if path is None:
-            self.array = out
+            self.array = cast(NDArray[Any], out)
         elif path.exists():
             self.array = np.lib.format.open_memmap(path, mode="r+")
             if self.array.shape != shape or self.array.dtype != dtype:
@@ -73,10 +83,10 @@ class BlockFile:
             self._done = {(i, j) for i, j in known["done"]}
         self._state = {**state, "block": self.block}
 
-    def _read(self, state, out) -> dict | None:
+    def _read(self, state: dict[str, Any], out: object) -> dict[str, Any] | None:
         if self._progress is None or not self._progress.exists():
             return None
-        known = json.loads(self._progress.read_text())
+        known: dict[str, Any] = json.loads(self._progress.read_text())
         if {key: known.get(key) for key in state} != state:
             raise ValueError(
                 f"`out` was begun with another model, weights, examples or options. "
@@ -86,9 +96,11 @@ class BlockFile:
         return known
 
     def is_done(self, i: slice, j: slice) -> bool:
+        """Whether the block was written, by this run or by one that was stopped."""
         return (i.start, j.start) in self._done
 
-    def write(self, i: slice, j: slice, block: np.ndarray) -> None:
+    def write(self, i: slice, j: slice, block: NDArray[Any]) -> None:
+        """Puts a block, and its mirror image, where they belong."""
         if self.array is None and block.shape == self._shape:
             # One block is all there is.
             self.array = block
@@ -111,12 +123,13 @@ class BlockFile:
             new.write_text(json.dumps(state))
             new.replace(self._progress)
 
-    def finish(self) -> np.ndarray:
+    def finish(self) -> NDArray[Any]:
+        """The whole kernel."""
         assert self.array is not None
         return self.array
 
 
-def _fingerprint(left: FactoredJacobian, right) -> str:
+def _fingerprint(left: FactoredJacobian, right: FactoredJacobian | None) -> str:
     """Of all that the kernel depends on."""
     digest = hashlib.sha256()
     digest.update(repr((left.places, left.form)).encode())

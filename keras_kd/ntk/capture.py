@@ -8,21 +8,23 @@ outside of all layers get the same treatment with the whole model.
 
 import functools
 import weakref
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import keras
-import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from keras_kd import backend
 from keras_kd.forward import tapped_by, watching
-from keras_kd.ntk.factors import Explicit, OuterProduct
+from keras_kd.ntk.factors import Explicit, Factor
 from keras_kd.ntk.opaque import OpaqueCall, gradients_of
 from keras_kd.ntk.outputs import logits_of
 from keras_kd.ntk.roles import Roles
 from keras_kd.ntk.rules.site import Parts, Site
 
-Factor = Explicit | OuterProduct
+# The trainable and the other values of a model or layer.
+Values: TypeAlias = tuple[list[Any], list[Any]]
 
 
 class Recorder:
@@ -35,7 +37,7 @@ class Recorder:
         values: `{id(variable): value}`, to be set before factors are made.
     """
 
-    def __init__(self, roles: Roles):
+    def __init__(self, roles: Roles) -> None:
         self.roles = roles
         self.sites: list[Site] = []
         self.unreachable: list[Any] = []
@@ -45,10 +47,16 @@ class Recorder:
         self._scope = backend.trace_scope()
         self._watched = {id(layer) for layer in roles.layers}
 
-    def __contains__(self, layer) -> bool:
+    def __contains__(self, layer: object) -> bool:
         return id(layer) in self._watched
 
-    def watch(self, layer, call, *args, **kwargs):
+    def watch(
+        self,
+        layer: keras.layers.Layer,
+        call: Callable[..., Any],
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
         if self._inside:
             return call(*args, **kwargs)
         reachable = backend.trace_scope() == self._scope
@@ -71,13 +79,19 @@ class Recorder:
         finally:
             self._stack.pop()
 
-    def _site(self, layer) -> Site:
+    def _site(self, layer: keras.layers.Layer) -> Site:
         name = f"{len(self.sites):04d} {layer.name}"
         site = Site(layer, name, self.roles.places)
         self.sites.append(site)
         return site
 
-    def _run_opaque(self, layer, call, args, kwargs):
+    def _run_opaque(
+        self,
+        layer: keras.layers.Layer,
+        call: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
         self._inside = True
         try:
             outputs = call(*args, **kwargs)
@@ -89,7 +103,7 @@ class Recorder:
         site = self._site(layer)
         cotangents: list[Any] = []
 
-        def collect(position, inputs, d) -> Parts:
+        def collect(position: int, inputs: list[Any], d: Any) -> Parts:
             # One tap an output; the last one has them all.
             if position == 0:
                 cotangents.clear()
@@ -106,7 +120,13 @@ class Recorder:
             )
         return keras.tree.pack_sequence_as(outputs, leaves)
 
-    def _opaque_factors(self, name, opaque_call, inputs, cotangents) -> Parts:
+    def _opaque_factors(
+        self,
+        name: str,
+        opaque_call: OpaqueCall,
+        inputs: list[Any],
+        cotangents: list[Any],
+    ) -> Parts:
         m = cotangents[0].shape[1]
         sliced = [len(x.shape) > 0 and x.shape[0] == m for x in inputs]
         # By chance another axis may be as long as the batch, but not in two batches.
@@ -128,9 +148,10 @@ class Recorder:
         )
 
 
-def _is_floating(leaf) -> bool:
-    return ops.is_tensor(leaf) and keras.backend.is_float_dtype(
-        keras.backend.standardize_dtype(leaf.dtype)
+def _is_floating(leaf: Any) -> bool:
+    return bool(
+        ops.is_tensor(leaf)
+        and keras.backend.is_float_dtype(keras.backend.standardize_dtype(leaf.dtype))
     )
 
 
@@ -147,17 +168,23 @@ class Capture:
             gradients cannot be told apart by example.
     """
 
-    def __init__(self, model, roles: Roles):
+    def __init__(self, model: keras.Model, roles: Roles) -> None:
         self._model = weakref.ref(model)
         self.roles = roles
         self.unreachable: list[Any] = []
         self.without_examples: list[Any] = []
         self._recorder: Recorder | None = None
         # What makes factors of the tensors of one compiled shape.
-        self._makers: dict[Any, list] = {}
+        self._makers: dict[Any, list[tuple[Callable[..., Factor], int]]] = {}
         self._compiled = backend.compile_capture(self._record, self._factors)
 
-    def _record(self, trainable, non_trainable, inputs, tap):
+    def _record(
+        self,
+        trainable: list[Any],
+        non_trainable: list[Any],
+        inputs: Any,
+        tap: Callable[[Any, Any], Any],
+    ) -> tuple[Any, dict[str, Any]]:
         recorder = Recorder(self.roles)
         with watching(self.roles.layers, recorder), tapped_by(tap):
             outputs = logits_of(self._model(), inputs, trainable, non_trainable)
@@ -166,11 +193,19 @@ class Capture:
         arrays = {k: v for site in recorder.sites for k, v in site.arrays.items()}
         return outputs, arrays
 
-    def _factors(self, trainable, non_trainable, inputs, arrays, cotangents, tapped):
+    def _factors(
+        self,
+        trainable: list[Any] | None,
+        non_trainable: list[Any] | None,
+        inputs: Any,
+        arrays: dict[str, Any],
+        cotangents: Any,
+        tapped: dict[str, Any],
+    ) -> list[Any]:
         model, recorder = self._model(), self._recorder
         assert model is not None
         assert recorder is not None
-        if trainable is None:
+        if trainable is None or non_trainable is None:
             trainable = [v.value for v in model.trainable_variables]
             non_trainable = [v.value for v in model.non_trainable_variables]
         variables = (*model.trainable_variables, *model.non_trainable_variables)
@@ -191,7 +226,8 @@ class Capture:
             parts += self._whole_model(
                 model, (trainable, non_trainable), inputs, cotangents
             )
-        makers, tensors = [], []
+        makers: list[tuple[Callable[..., Factor], int]] = []
+        tensors: list[Any] = []
         for make, made_of in parts:
             makers.append((make, len(made_of)))
             tensors += made_of
@@ -199,10 +235,12 @@ class Capture:
         self._recorder = None
         return tensors
 
-    def _whole_model(self, model, values, inputs, cotangents) -> Parts:
+    def _whole_model(
+        self, model: keras.Model, values: Values, inputs: Any, cotangents: Any
+    ) -> Parts:
         leaves = keras.tree.flatten(inputs)
 
-        def run(values, tensors):
+        def run(values: Values, tensors: list[Any]) -> list[Any]:
             inputs_of_one = keras.tree.pack_sequence_as(inputs, list(tensors))
             return [logits_of(model, inputs_of_one, *values)]
 
@@ -216,17 +254,21 @@ class Capture:
             [cotangents],
         )
 
-    def values(self, device=None) -> tuple[list, list]:
+    def values(self, device: Any = None) -> Values:
         """The model's trainable and other values, as they are, on a device."""
         model = self._model()
         assert model is not None
-        values = (
+        values: Values = (
             [v.value for v in model.trainable_variables],
             [v.value for v in model.non_trainable_variables],
         )
-        return values if device is None else backend.put(values, device)
+        if device is not None:
+            values = backend.put(values, device)
+        return values
 
-    def start(self, values, inputs, cotangents) -> tuple:
+    def start(
+        self, values: Values, inputs: Any, cotangents: NDArray[Any]
+    ) -> tuple[Any, ...]:
         """Starts the passes; some backends go on before these have ended.
 
         Args:
@@ -239,7 +281,7 @@ class Capture:
         """
         return cotangents.shape, *self._compiled(*values, inputs, cotangents)
 
-    def finish(self, started) -> tuple[np.ndarray, list[Factor]]:
+    def finish(self, started: tuple[Any, ...]) -> tuple[NDArray[Any], list[Factor]]:
         """The outputs `(m, k)` and the factors, every variable in one of them."""
         shape, outputs, tensors = started
         arrays = iter([backend.to_numpy(tensor) for tensor in tensors])
@@ -249,12 +291,14 @@ class Capture:
         ]
         return backend.to_numpy(outputs), joined(factors)
 
-    def __call__(self, inputs, cotangents) -> tuple[np.ndarray, list[Factor]]:
+    def __call__(
+        self, inputs: Any, cotangents: NDArray[Any]
+    ) -> tuple[NDArray[Any], list[Factor]]:
         """Runs the passes, see `start` and `finish`."""
         return self.finish(self.start(self.values(), inputs, cotangents))
 
 
-def joined(factors: list[Factor]) -> list[Factor]:
+def joined(factors: Sequence[Factor]) -> list[Factor]:
     """Factors that share a variable made one: gradients add before they multiply."""
     groups: list[list[Factor]] = []
     for factor in factors:
@@ -268,13 +312,13 @@ def joined(factors: list[Factor]) -> list[Factor]:
 
 
 def _sum(group: list[Factor]) -> list[Factor]:
-    if len(group) == 1:
-        return list(group)
-    first = group[0]
-    if isinstance(first, OuterProduct) and all(first.is_like(f) for f in group[1:]):
+    first, *others = group
+    if not others:
+        return group
+    if all(first.is_like(other) for other in others):
         # Several calls of a layer are further positions.
         return [first.with_calls_of(group)]
-    total: dict[int, np.ndarray] = {}
+    total: dict[int, NDArray[Any]] = {}
     for factor in group:
         for place, gradients in factor.gradients().items():
             total[place] = total[place] + gradients if place in total else gradients

@@ -9,14 +9,18 @@ whatever they contribute shows a layer that mixes examples.
 import threading
 import warnings
 import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_kd import backend
 from keras_kd.forward import Examples, call_without_side_effects, tapping
 from keras_kd.keras_internals import flatten_layers
 from keras_kd.ntk.capture import Capture
+from keras_kd.ntk.factors import Factor
 from keras_kd.ntk.outputs import logits_of
 from keras_kd.ntk.roles import Roles
 
@@ -34,7 +38,9 @@ _FLOOR = 1e-3
 EXAMPLES = 5
 
 _lock = threading.Lock()
-_certified: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+_certified: weakref.WeakKeyDictionary[
+    keras.Model, "dict[tuple[Any, ...], Certified]"
+] = weakref.WeakKeyDictionary()
 
 
 class Certified:
@@ -47,7 +53,13 @@ class Certified:
         sample: outputs `(m, k)` of a few examples.
     """
 
-    def __init__(self, model, examples: Examples, variables, rules: bool):
+    def __init__(
+        self,
+        model: keras.Model,
+        examples: Examples,
+        variables: Sequence[int],
+        rules: bool,
+    ) -> None:
         forward = backend.compile_forward(_weakly(model))
         trainable = [v.value for v in model.trainable_variables]
         non_trainable = [v.value for v in model.non_trainable_variables]
@@ -60,7 +72,7 @@ class Certified:
             ]
         )
         self.dtype = alone.dtype
-        self.outputs = alone.shape[1]
+        self.outputs = int(alone.shape[1])
         tolerance = _tolerance(model, self.dtype)
 
         generator = np.random.default_rng(0)
@@ -97,7 +109,9 @@ class Certified:
                 return
 
 
-def certified(model, examples: Examples, variables, rules: bool) -> Certified:
+def certified(
+    model: keras.Model, examples: Examples, variables: Sequence[int], rules: bool
+) -> Certified:
     """The certified capture of `model`, made once and kept as long as the model lives.
 
     Args:
@@ -121,16 +135,16 @@ def certified(model, examples: Examples, variables, rules: bool) -> Certified:
     return known[key]
 
 
-def _weakly(model):
+def _weakly(model: keras.Model) -> Callable[[list[Any], list[Any], Any], Any]:
     reference = weakref.ref(model)
 
-    def forward(trainable, non_trainable, inputs):
+    def forward(trainable: list[Any], non_trainable: list[Any], inputs: Any) -> Any:
         return logits_of(reference(), inputs, trainable, non_trainable)
 
     return forward
 
 
-def _tolerance(model, dtype) -> float:
+def _tolerance(model: keras.Model, dtype: np.dtype[Any]) -> float:
     layers = flatten_layers(model)
     policies = {layer.compute_dtype for layer in layers}
     quantized = any(layer.quantization_mode == "float8" for layer in layers)
@@ -141,14 +155,20 @@ def _tolerance(model, dtype) -> float:
     return _TOLERANCE.get(str(dtype), _TOLERANCE["float32"])
 
 
-def _close(a, b, tolerance: float) -> bool:
+def _close(a: NDArray[Any], b: NDArray[Any], tolerance: float) -> bool:
     scale = max(np.linalg.norm(a), np.linalg.norm(b))
     return bool(np.linalg.norm(a - b) <= tolerance * scale)
 
 
-def _wrong(gradients, factors, variables, active: int, tolerance: float) -> list[int]:
+def _wrong(
+    gradients: Sequence[NDArray[Any]],
+    factors: Sequence[Factor],
+    variables: Sequence[int],
+    active: int,
+    tolerance: float,
+) -> list[int]:
     """The variables whose assembled gradients are not the true ones."""
-    assembled = {}
+    assembled: dict[int, NDArray[Any]] = {}
     strayed: set[int] = set()
     for factor in factors:
         assembled.update(factor.pull(np.ones((1, len(factor)))))
@@ -165,7 +185,7 @@ def _wrong(gradients, factors, variables, active: int, tolerance: float) -> list
     return wrong
 
 
-def _give_up_inside(roles: Roles, layers) -> None:
+def _give_up_inside(roles: Roles, layers: Iterable[Any]) -> None:
     for layer in layers:
         if layer is None:
             roles.take_whole(list(roles.places.values()))
@@ -173,7 +193,9 @@ def _give_up_inside(roles: Roles, layers) -> None:
             roles.make_opaque(layer)
 
 
-def _demote(model, roles: Roles, wrong: list[int], inputs, tolerance) -> None:
+def _demote(
+    model: keras.Model, roles: Roles, wrong: list[int], inputs: Any, tolerance: float
+) -> None:
     """Has the next, more general way answer for variables that were wrong."""
     for place in wrong:
         variable = model.trainable_variables[place]
@@ -196,7 +218,7 @@ def _demote(model, roles: Roles, wrong: list[int], inputs, tolerance) -> None:
         )
 
 
-def _mixing(model, inputs, tolerance: float) -> ValueError:
+def _mixing(model: keras.Model, inputs: Any, tolerance: float) -> ValueError:
     """Names the layer whose outputs for one example depend on the other examples."""
     name = _first_mixing_layer(model, inputs, tolerance)
     where = f"layer '{name}'" if name else f"model '{model.name}'"
@@ -207,10 +229,12 @@ def _mixing(model, inputs, tolerance: float) -> ValueError:
     )
 
 
-def _first_mixing_layer(model, inputs, tolerance: float) -> str | None:
+def _first_mixing_layer(
+    model: keras.Model, inputs: Any, tolerance: float
+) -> str | None:
     layers = flatten_layers(model, include_self=False)
 
-    def seen(batch):
+    def seen(batch: Any) -> dict[int, list[NDArray[Any]]]:
         with tapping(layers) as found:
             call_without_side_effects(model, batch)
         return {
@@ -231,13 +255,13 @@ def _first_mixing_layer(model, inputs, tolerance: float) -> str | None:
         for i, single in enumerate(alone):
             for a, b in zip(together[id(layer)], single[id(layer)], strict=False):
                 if b.shape[:1] == (1,) and not _close(a[i : i + 1], b, tolerance):
-                    return layer.path or layer.name
+                    return str(layer.path or layer.name)
     return None
 
 
-def _one(inputs, i: int):
+def _one(inputs: Any, i: int) -> Any:
     return keras.tree.map_structure(lambda x: x[i : i + 1], inputs)
 
 
-def _contains_layers(layer) -> bool:
+def _contains_layers(layer: keras.layers.Layer) -> bool:
     return bool(flatten_layers(layer, include_self=False))

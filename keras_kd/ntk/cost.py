@@ -1,14 +1,20 @@
 """What a kernel will cost, before it is computed."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
+import keras
 import numpy as np
+from numpy.typing import DTypeLike
 from rich.console import Console
 from rich.table import Table
 
-from keras_kd.ntk.capture import Factor
+from keras_kd.arguments import check_integer
+from keras_kd.ntk.arguments import Accumulate, Implementation
 from keras_kd.ntk.jacobian import FactoredJacobian
+from keras_kd.ntk.outputs import Choice
 
 
 @dataclass(frozen=True)
@@ -74,16 +80,16 @@ class Plan:
 
 
 def plan(
-    model,
-    x,
-    n=None,
+    model: keras.Model,
+    x: Any,
+    n: int | None = None,
     *,
-    outputs="trace",
-    batch_size=None,
-    implementation="auto",
-    accumulate="float32",
-    variables=None,
-):
+    outputs: Choice = "trace",
+    batch_size: int | None = None,
+    implementation: Implementation = "auto",
+    accumulate: Accumulate = "float32",
+    variables: Iterable[keras.Variable] | None = None,
+) -> Plan:
     """What `empirical_ntk` would do for `n` examples, and how long it would take.
 
     Args:
@@ -113,9 +119,7 @@ def plan(
     jacobian = FactoredJacobian(
         model, x, outputs, variables, batch_size, implementation
     )
-    n = jacobian.n if n is None else n
-    if not isinstance(n, int) or n < 1:
-        raise ValueError(f"`n` must be a positive integer. Received: n={n}")
+    n = jacobian.n if n is None else check_integer("n", n, at_least=1)
     dtype = np.result_type(jacobian.dtype, accumulate)
     paths = [variable.path for variable in model.trainable_variables]
     sample = jacobian.sample
@@ -130,7 +134,9 @@ def plan(
                 factor.method(form),
                 # Half of the pairs.
                 factor.pair_cost(form) * n * (n + 1) / 2,
-                _held(jacobian, factor) * n,
+                sum(part.stored for part in factor.compact(form))
+                * jacobian.dtype.itemsize
+                * n,
             )
         )
     operations = sum(layer.operations for layer in layers)
@@ -145,12 +151,7 @@ def plan(
     )
 
 
-def _held(jacobian: FactoredJacobian, factor: Factor) -> int:
-    parts = factor.compact(jacobian.form) if hasattr(factor, "compact") else [factor]
-    return sum(part.stored for part in parts) * jacobian.dtype.itemsize
-
-
-def _rate(dtype) -> float:
+def _rate(dtype: DTypeLike) -> float:
     """Floating-point operations a second of a matrix product, measured."""
     size = 1024
     matrix = np.ones((size, size), dtype)

@@ -1,20 +1,27 @@
 """The kernel's diagonal, in time linear in the examples."""
 
-import numpy as np
+from collections.abc import Iterable
+from typing import Any
 
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_kd.ntk.arguments import Accumulate, Implementation, check_accumulate
 from keras_kd.ntk.jacobian import FactoredJacobian
+from keras_kd.ntk.outputs import Choice
 
 
 def ntk_diagonal(
-    model,
-    x,
+    model: keras.Model,
+    x: Any,
     *,
-    outputs="trace",
-    batch_size=None,
-    implementation="auto",
-    accumulate="float32",
-    variables=None,
-):
+    outputs: Choice = "trace",
+    batch_size: int | None = None,
+    implementation: Implementation = "auto",
+    accumulate: Accumulate = "float32",
+    variables: Iterable[keras.Variable] | None = None,
+) -> NDArray[Any]:
     r"""$\Theta(x_i, x_i)$ for every example: squared norms of per-example gradients.
 
     Args:
@@ -46,22 +53,8 @@ def ntk_diagonal(
         model, x, outputs, variables, batch_size, implementation
     )
     dtype = np.result_type(jacobian.dtype, dtype)
-    parts = []
+    parts: list[NDArray[Any]] = []
     for _, factors in jacobian.batches():
         norms = [f.in_dtype(dtype).squared_norms(jacobian.form) for f in factors]
         parts.append(np.sum(norms, axis=0))
     return np.concatenate(parts)
-
-
-def check_accumulate(accumulate) -> np.dtype:
-    """The dtype of sums.
-
-    Raises:
-        ValueError: it is neither `"float32"` nor `"float64"`.
-    """
-    if accumulate not in ("float32", "float64"):
-        raise ValueError(
-            "`accumulate` must be 'float32' or 'float64'. "
-            f"Received: accumulate={accumulate!r}"
-        )
-    return np.dtype(accumulate)

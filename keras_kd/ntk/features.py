@@ -1,22 +1,28 @@
 """Random features of the kernel, in one pass and memory linear in the examples."""
 
 import functools
+from collections.abc import Iterable
+from typing import Any
 
+import keras
 import numpy as np
+from numpy.typing import NDArray
 
+from keras_kd.arguments import check_integer
 from keras_kd.ntk.jacobian import FactoredJacobian
+from keras_kd.ntk.outputs import Choice
 
 
 def ntk_features(
-    model,
-    x,
-    dim,
-    seed=0,
+    model: keras.Model,
+    x: Any,
+    dim: int,
+    seed: int = 0,
     *,
-    outputs="trace",
-    batch_size=None,
-    variables=None,
-):
+    outputs: Choice = "trace",
+    batch_size: int | None = None,
+    variables: Iterable[keras.Variable] | None = None,
+) -> NDArray[Any]:
     r"""Features $\Phi$ with $\mathbb{E}[\Phi \Phi^\top] = \Theta$, the trace NTK.
 
     Feature `r` of example `i` is `sum_o s_ro <R_r, G_io> / sqrt(dim)`: the gradient of
@@ -49,8 +55,7 @@ def ntk_features(
     >>> ntk_features(model, np.ones((5, 4)), dim=16).shape
     (5, 16)
     """
-    if not isinstance(dim, int) or isinstance(dim, bool) or dim < 1:
-        raise ValueError(f"`dim` must be a positive integer. Received: dim={dim}")
+    dim = check_integer("dim", dim, at_least=1)
     if isinstance(outputs, str) and outputs in ("per_output", "full"):
         raise ValueError(
             "`outputs` must be 'trace', 'pseudo', an index or a vector: features are "
@@ -60,7 +65,7 @@ def ntk_features(
     signs = _signs(seed, -1, jacobian.q, dim)
 
     @functools.cache
-    def directions(place: int, kind: int, size: int) -> np.ndarray:
+    def directions(place: int, kind: int, size: int) -> NDArray[np.int8]:
         return _signs(seed, place, size, dim, kind)
 
     parts = []
@@ -72,8 +77,10 @@ def ntk_features(
     return np.concatenate(parts)
 
 
-def _signs(seed: int, place: int, rows: int, columns: int, kind: int = 0) -> np.ndarray:
+def _signs(
+    seed: int, place: int, rows: int, columns: int, kind: int = 0
+) -> NDArray[np.int8]:
     """Random signs `(rows, columns)`, a function of its arguments alone."""
     generator = np.random.default_rng([seed, place + 1, kind])
     # A byte each: many are kept, and they are made wider when they multiply.
-    return 1 - 2 * generator.integers(0, 2, (rows, columns), np.int8)
+    return np.asarray(1 - 2 * generator.integers(0, 2, (rows, columns), np.int8))

@@ -1,33 +1,35 @@
 """The empirical neural tangent kernel, block by block."""
 
-import math
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+import keras
 import numpy as np
-from rich.progress import Progress
+from numpy.typing import DTypeLike, NDArray
 
+from keras_kd.ntk.arguments import Accumulate, Implementation, check_accumulate
 from keras_kd.ntk.block_file import BlockFile
-from keras_kd.ntk.capture import Factor
-from keras_kd.ntk.diagonal import check_accumulate
-from keras_kd.ntk.factors import Accumulator
-from keras_kd.ntk.jacobian import FactoredJacobian, available_bytes
-
-# Of the memory that is there: what the factors of two blocks may take.
-_SHARE = 0.5
+from keras_kd.ntk.factors import Accumulator, Factor
+from keras_kd.ntk.jacobian import FactoredJacobian
+from keras_kd.ntk.memory import block_size
+from keras_kd.ntk.outputs import Choice
+from keras_kd.progress import Progress
 
 
 def empirical_ntk(
-    model,
-    x1,
-    x2=None,
+    model: keras.Model,
+    x1: Any,
+    x2: Any = None,
     *,
-    outputs="trace",
-    batch_size=None,
-    implementation="auto",
-    accumulate="float32",
-    variables=None,
-    out=None,
-    progress=False,
-):
+    outputs: Choice = "trace",
+    batch_size: int | None = None,
+    implementation: Implementation = "auto",
+    accumulate: Accumulate = "float32",
+    variables: Iterable[keras.Variable] | None = None,
+    out: NDArray[Any] | str | os.PathLike[str] | None = None,
+    progress: bool = False,
+) -> NDArray[Any]:
     r"""The empirical neural tangent kernel $\Theta(x, x') = J(x) J(x')^\top$.
 
     `J` is the Jacobian of the model's outputs in its trainable weights, in inference
@@ -83,13 +85,23 @@ def empirical_ntk(
     True
     """
     check_accumulate(accumulate)
-    options = (outputs, variables, batch_size, implementation)
-    left = FactoredJacobian(model, x1, *options, name="x1")
-    right = None if x2 is None else FactoredJacobian(model, x2, *options, name="x2")
+
+    def jacobian_of(x: Any, name: str) -> FactoredJacobian:
+        return FactoredJacobian(
+            model, x, outputs, variables, batch_size, implementation, name
+        )
+
+    left = jacobian_of(x1, "x1")
+    right = None if x2 is None else jacobian_of(x2, "x2")
     dtype = np.result_type(left.dtype, accumulate)
     n2 = left.n if right is None else right.n
     shape = left.outputs.shape(left.n, n2)
-    size = block_size(left, right, dtype)
+    size = block_size(
+        max(left.n, n2),
+        left.bytes_per_example(),
+        left.bytes_per_pair(dtype),
+        right is None,
+    )
     file = BlockFile(out, shape, dtype, left, right, size)
     blocks = _blocks(left.n, n2, file.block, right is None)
     with Progress(disable=not progress) as bar:
@@ -111,7 +123,12 @@ def empirical_ntk(
     return file.finish()
 
 
-def block_of(jacobian, rows, columns, dtype) -> np.ndarray:
+def block_of(
+    jacobian: FactoredJacobian,
+    rows: Sequence[Factor],
+    columns: Sequence[Factor] | None,
+    dtype: DTypeLike,
+) -> NDArray[Any]:
     """The kernel of two groups of examples.
 
     Args:
@@ -130,22 +147,6 @@ def block_of(jacobian, rows, columns, dtype) -> np.ndarray:
     for i, factor in enumerate(rows):
         factor.add_to(total, None if columns is None else columns[i])
     return total.result()
-
-
-def block_size(left: FactoredJacobian, right, dtype) -> int:
-    """Examples a block, so that the factors of two blocks fit in memory."""
-    n = max(left.n, 0 if right is None else right.n)
-    entries = math.prod(left.outputs.shape(1, 1))
-    each = left.bytes_per_example()
-    budget = _SHARE * available_bytes()
-    # One block needs its factors once; the sums and their copies come on top.
-    sums = 3 * np.dtype(dtype).itemsize * entries
-    sides = 1 if right is None else 2
-    if sides * n * each + n * n * sums <= budget:
-        return n
-    # The positive root of 2 b each + b^2 sums = budget.
-    root = (-each + math.sqrt(each**2 + sums * budget)) / sums
-    return max(1, min(n, int(root)))
 
 
 def _blocks(n1: int, n2: int, size: int, symmetric: bool) -> list[tuple[slice, slice]]:

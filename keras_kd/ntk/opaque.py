@@ -1,5 +1,6 @@
 """Gradients of a layer that no rule holds for, example by example."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -19,10 +20,16 @@ class OpaqueCall:
         floating: indices of those of its flattened outputs that have gradients.
     """
 
-    def __init__(self, layer, args, kwargs, floating: list[int]):
+    def __init__(
+        self,
+        layer: keras.layers.Layer,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        floating: list[int],
+    ) -> None:
         self.layer = layer
         self.floating = floating
-        self._structure = (args, kwargs)
+        self._structure: Any = (args, kwargs)
         arguments = keras.tree.flatten(self._structure)
         self.inputs = [leaf for leaf in arguments if ops.is_tensor(leaf)]
         # Tensors belong to the trace that they were made in: not kept here.
@@ -30,7 +37,7 @@ class OpaqueCall:
         self._is_tensor = [ops.is_tensor(leaf) for leaf in arguments]
         self._structure = keras.tree.map_structure(lambda leaf: 0, self._structure)
 
-    def run(self, values, tensors) -> list:
+    def run(self, values: tuple[list[Any], list[Any]], tensors: list[Any]) -> list[Any]:
         """The outputs that have gradients.
 
         Args:
@@ -49,7 +56,13 @@ class OpaqueCall:
 
 
 def gradients_of(
-    layer, run, places, values, inputs, sliced, cotangents: list[Any]
+    layer: keras.layers.Layer,
+    run: Callable[[tuple[list[Any], list[Any]], list[Any]], list[Any]],
+    places: dict[int, int],
+    values: tuple[list[Any], list[Any]],
+    inputs: list[Any],
+    sliced: list[bool],
+    cotangents: list[Any],
 ) -> Parts:
     """The gradients of one layer's weights, example by example.
 
@@ -67,7 +80,7 @@ def gradients_of(
     variables = layer.trainable_variables
     chosen = [i for i, v in enumerate(variables) if id(v) in places]
 
-    def run_one(chosen_values, examples):
+    def run_one(chosen_values: list[Any], examples: list[Any]) -> list[Any]:
         full = list(trainable)
         for i, value in zip(chosen, chosen_values, strict=True):
             full[i] = value

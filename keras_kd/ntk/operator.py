@@ -1,16 +1,18 @@
 """Products with the kernel that never form it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
+import keras
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator
 
-from keras_kd.ntk.capture import Factor
-from keras_kd.ntk.diagonal import check_accumulate
-from keras_kd.ntk.jacobian import FactoredJacobian, available_bytes
-
-# Of the memory that is there: what the factors may take, to be held between products.
-_SHARE = 0.5
+from keras_kd.ntk.arguments import Accumulate, Implementation, check_accumulate
+from keras_kd.ntk.factors import Factor
+from keras_kd.ntk.jacobian import FactoredJacobian
+from keras_kd.ntk.memory import can_be_held
+from keras_kd.ntk.outputs import Choice
 
 
 class NTKOperator(LinearOperator):
@@ -51,15 +53,15 @@ class NTKOperator(LinearOperator):
 
     def __init__(
         self,
-        model,
-        x,
+        model: keras.Model,
+        x: Any,
         *,
-        outputs="trace",
-        batch_size=None,
-        implementation="auto",
-        accumulate="float64",
-        variables=None,
-    ):
+        outputs: Choice = "trace",
+        batch_size: int | None = None,
+        implementation: Implementation = "auto",
+        accumulate: Accumulate = "float64",
+        variables: Iterable[keras.Variable] | None = None,
+    ) -> None:
         dtype = check_accumulate(accumulate)
         if isinstance(outputs, str) and outputs == "per_output":
             raise ValueError(
@@ -77,8 +79,16 @@ class NTKOperator(LinearOperator):
         super().__init__(np.result_type(self._jacobian.dtype, dtype), (size, size))
         needed = self.n * self._jacobian.bytes_per_example()
         self._held: list[Factor] | None = None
-        if needed <= _SHARE * available_bytes():
+        if can_be_held(needed):
             self._held = self._jacobian.rows()
+
+    def trace(self) -> float:
+        """The sum of the diagonal, in float64, without the matrix."""
+        return sum(
+            float(factor.in_dtype(np.float64).squared_norms("trace").sum())
+            for _, factors in self._batches()
+            for factor in factors
+        )
 
     def _batches(self) -> Iterator[tuple[slice, list[Factor]]]:
         if self._held is not None:
@@ -93,23 +103,23 @@ class NTKOperator(LinearOperator):
             )
         yield from self._jacobian.batches()
 
-    def _matvec(self, v) -> np.ndarray:
-        v = np.asarray(v, self.dtype).reshape(-1)
+    def _matvec(self, v: ArrayLike) -> NDArray[Any]:
+        vector = np.asarray(v, self.dtype).reshape(-1)
         q = self._jacobian.q
         if self._full:
-            return self._product(v.reshape(self.n, q).T).T.reshape(-1)
+            return self._product(vector.reshape(self.n, q).T).T.reshape(-1)
         # The trace is a sum of kernels, one an output.
         total = np.zeros(self.n, self.dtype)
         for o in range(q):
             weights = np.zeros((q, self.n), self.dtype)
-            weights[o] = v
+            weights[o] = vector
             total += self._product(weights, o)[o]
         return total
 
-    def _product(self, weights, only: int | None = None) -> np.ndarray:
+    def _product(self, weights: NDArray[Any], only: int | None = None) -> NDArray[Any]:
         """`J (J^T weights)` for `(q, n)`; of one output alone where that is all."""
         chosen = slice(None) if only is None else slice(only, only + 1)
-        sums: dict[int, np.ndarray] = {}
+        sums: dict[int, NDArray[Any]] = {}
         for rows, factors in self._batches():
             for factor in factors:
                 part = factor.select(chosen).in_dtype(self.dtype)

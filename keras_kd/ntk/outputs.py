@@ -1,14 +1,28 @@
 """Which numbers of a model's outputs a kernel is of."""
 
+from typing import Any, Literal, TypeAlias
+
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from keras_kd.forward import call_without_side_effects
+from keras_kd.ntk.factors.accumulator import FORMS, Form
 from keras_kd.outputs import at_least_float32
 
+# As a user says which outputs are meant.
+Choice: TypeAlias = (
+    Literal["trace", "per_output", "full", "pseudo"] | int | np.integer[Any] | ArrayLike
+)
 
-def logits_of(model, inputs, trainable=None, non_trainable=None):
+
+def logits_of(
+    model: keras.Model | None,
+    inputs: Any,
+    trainable: list[Any] | None = None,
+    non_trainable: list[Any] | None = None,
+) -> Any:
     """The model's outputs for `m` examples as `(m, k)`, in float32 or wider.
 
     Outputs of higher rank are flattened: `k` is then the product of their sizes.
@@ -16,6 +30,7 @@ def logits_of(model, inputs, trainable=None, non_trainable=None):
     Raises:
         ValueError: there is more than one output, or none of floating dtype.
     """
+    assert model is not None, "the model is gone"
     outputs = call_without_side_effects(model, inputs, trainable, non_trainable)
     leaves = keras.tree.flatten(outputs)
     if len(leaves) != 1:
@@ -46,16 +61,17 @@ class Outputs:
         ValueError: `outputs` is none of these, or does not fit `k`.
     """
 
-    def __init__(self, outputs, k: int):
-        self.form = "trace"
+    def __init__(self, outputs: Choice, k: int) -> None:
+        self.form: Form = "trace"
+        self.vectors: NDArray[np.float64]
         if isinstance(outputs, str):
-            if outputs not in ("trace", "per_output", "full", "pseudo"):
-                raise _refusal(outputs, k)
-            if outputs == "pseudo":
-                self.vectors = np.full((1, k), 1 / np.sqrt(k))
-            else:
+            if outputs in FORMS:
                 self.form = outputs
                 self.vectors = np.eye(k)
+            elif outputs == "pseudo":
+                self.vectors = np.full((1, k), 1 / np.sqrt(k))
+            else:
+                raise _refusal(outputs, k)
         elif isinstance(outputs, int | np.integer) and not isinstance(outputs, bool):
             if not -k <= outputs < k:
                 raise _refusal(outputs, k)
@@ -74,7 +90,7 @@ class Outputs:
         """`q`, the number of combinations of outputs."""
         return len(self.vectors)
 
-    def cotangents(self, m: int, dtype) -> np.ndarray:
+    def cotangents(self, m: int, dtype: DTypeLike) -> NDArray[Any]:
         """`(q, m, k)`, the same for all `m` examples."""
         return np.repeat(self.vectors[:, None].astype(dtype), m, axis=1)
 
@@ -84,7 +100,7 @@ class Outputs:
         return (n1, n2, *(self.count,) * tail)
 
 
-def _refusal(outputs, k) -> ValueError:
+def _refusal(outputs: Any, k: int) -> ValueError:
     if not isinstance(outputs, str | int) and hasattr(outputs, "shape"):
         outputs = f"an array of shape {tuple(outputs.shape)}"
     return ValueError(
@@ -94,7 +110,13 @@ def _refusal(outputs, k) -> ValueError:
     )
 
 
-def check_not_probabilities(values: np.ndarray, model) -> None:
+def are_probabilities(values: NDArray[Any]) -> bool:
+    """Whether every row of outputs `(m, k)`, `k > 1`, is non-negative and sums to 1."""
+    several = values.shape[1] > 1 and bool((values >= 0).all())
+    return several and np.allclose(values.sum(1), 1, atol=1e-4)
+
+
+def check_not_probabilities(values: NDArray[Any], model: keras.Model) -> None:
     """Refuses softmax outputs, whose sum has no gradient.
 
     Args:
@@ -104,8 +126,7 @@ def check_not_probabilities(values: np.ndarray, model) -> None:
     Raises:
         ValueError: every row is non-negative and sums to 1.
     """
-    k = values.shape[1]
-    if k > 1 and (values >= 0).all() and np.allclose(values.sum(1), 1, atol=1e-4):
+    if are_probabilities(values):
         raise ValueError(
             "`outputs='pseudo'` is the kernel of the sum of the outputs, which for "
             f"probabilities is always 1: the kernel would be 0. Model '{model.name}' "

@@ -1,11 +1,14 @@
 """Who answers for which weights: a rule, an opaque layer, or the whole model."""
 
-from typing import Any
+from collections.abc import Iterable, Sequence
+
+import keras
 
 from keras_kd import backend
 from keras_kd.keras_internals import flatten_layers, own_weights
 from keras_kd.ntk.rules import is_opaque, rule_of
 from keras_kd.ntk.rules.max_pooling import is_simple, max_pooling
+from keras_kd.ntk.rules.site import Rule
 
 
 class Roles:
@@ -25,14 +28,16 @@ class Roles:
         faster: `{id(layer): rule}` of layers without weights, whose rule saves time.
     """
 
-    def __init__(self, model, variables, rules: bool = True):
+    def __init__(
+        self, model: keras.Model, variables: Iterable[int], rules: bool = True
+    ) -> None:
         trainable = model.trainable_variables
         self.places = {id(trainable[i]): i for i in variables}
         self.whole_model: dict[int, int] = {}
         self.layers = flatten_layers(model, include_self=False)
-        self.rules: dict[int, Any] = {}
+        self.rules: dict[int, Rule] = {}
         self.opaque: set[int] = set()
-        self.faster: dict[int, Any] = {}
+        self.faster: dict[int, Rule] = {}
         # Which arguments of an opaque call have an axis of examples.
         self.sliced: dict[str, list[bool]] = {}
         if not rules:
@@ -53,16 +58,16 @@ class Roles:
             elif backend.SLOW_MAX_POOLING_GRADIENT and is_simple(layer):
                 self.faster[id(layer)] = max_pooling
 
-    def wanted(self, variables) -> list[int]:
+    def wanted(self, variables: Iterable[keras.Variable]) -> list[int]:
         """The places of those of `variables` that layers answer for."""
         return [self.places[id(v)] for v in variables if id(v) in self.places]
 
-    def make_opaque(self, layer) -> None:
+    def make_opaque(self, layer: keras.layers.Layer) -> None:
         """Takes a layer as a whole, with all that it contains."""
         self.rules.pop(id(layer), None)
         self.opaque.add(id(layer))
 
-    def take_whole(self, places) -> None:
+    def take_whole(self, places: Sequence[int]) -> None:
         """Has the whole model answer for the variables at `places`."""
         for key, place in list(self.places.items()):
             if place in places:
@@ -74,7 +79,7 @@ class Roles:
             if not self.wanted(layer.trainable_variables):
                 self.opaque.discard(id(layer))
 
-    def ruled_owners(self, place: int) -> list:
+    def ruled_owners(self, place: int) -> list[keras.layers.Layer]:
         """The layers whose rule answers for the variable at `place`."""
         return [
             layer

@@ -1,12 +1,17 @@
 """How alike two models' kernels are."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import keras
 import numpy as np
+from numpy.typing import NDArray
 
+from keras_kd.arguments import check_integer
 from keras_kd.ntk.jacobian import FactoredJacobian
-from keras_kd.ntk.kernel import block_of, block_size
+from keras_kd.ntk.kernel import block_of
+from keras_kd.ntk.memory import block_size
 from keras_kd.ntk.operator import NTKOperator
+from keras_kd.ntk.outputs import Choice
 
 
 class Similarity(NamedTuple):
@@ -22,15 +27,15 @@ class Similarity(NamedTuple):
 
 
 def ntk_similarity(
-    model_a,
-    model_b,
-    x,
+    model_a: keras.Model,
+    model_b: keras.Model,
+    x: Any,
     *,
-    outputs="trace",
-    probes=32,
-    seed=0,
-    batch_size=None,
-):
+    outputs: Choice = "trace",
+    probes: int = 32,
+    seed: int = 0,
+    batch_size: int | None = None,
+) -> Similarity:
     r"""Cosine of two models' NTKs, $\langle A, B \rangle / (\|A\| \|B\|)$ (Frobenius).
 
     Args:
@@ -64,10 +69,7 @@ def ntk_similarity(
     >>> round(ntk_similarity(model, model, np.eye(4)).cosine, 6)
     1.0
     """
-    if not isinstance(probes, int | np.integer) or probes < 2:
-        raise ValueError(
-            f"`probes` must be an integer of at least 2. Received: probes={probes}"
-        )
+    probes = check_integer("probes", probes, at_least=2)
     if isinstance(outputs, str) and outputs == "per_output":
         raise ValueError(
             "`outputs` must be 'trace', 'full', 'pseudo', an index or a vector. "
@@ -83,7 +85,10 @@ def ntk_similarity(
 def _exact(a: FactoredJacobian, b: FactoredJacobian) -> float:
     dtype = np.dtype("float64")
     # Both models' factors are in memory together.
-    size = max(1, min(block_size(a, a, dtype), block_size(b, b, dtype)))
+    size = min(
+        block_size(side.n, side.bytes_per_example(), side.bytes_per_pair(dtype), False)
+        for side in (a, b)
+    )
     starts = range(0, a.n, size)
     products = np.zeros(3)
     for i in starts:
@@ -101,12 +106,19 @@ def _exact(a: FactoredJacobian, b: FactoredJacobian) -> float:
     return _cosine(products)
 
 
-def _cosine(products) -> float:
+def _cosine(products: NDArray[np.float64]) -> float:
     ab, aa, bb = products
     return float(ab / np.sqrt(aa * bb))
 
 
-def _estimated(model_a, model_b, x, probes, seed, batch_size) -> Similarity:
+def _estimated(
+    model_a: keras.Model,
+    model_b: keras.Model,
+    x: Any,
+    probes: int,
+    seed: int,
+    batch_size: int | None,
+) -> Similarity:
     a = NTKOperator(model_a, x, outputs="full", batch_size=batch_size)
     b = NTKOperator(model_b, x, outputs="full", batch_size=batch_size)
     if a.shape != b.shape:

@@ -10,7 +10,12 @@ from matplotlib.figure import Figure
 from keras_kd import plots
 from keras_kd.complexity.eigenvalues import Spectrum, spectrum
 from keras_kd.complexity.margin_bound import bound_terms
-from keras_kd.complexity.ranking.report import CRITERIA, TeacherReport, TeacherRow
+from keras_kd.complexity.ranking.report import (
+    _COLUMNS,
+    CRITERIA,
+    TeacherReport,
+    TeacherRow,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -232,4 +237,4 @@ def test_mistakes(call, message):
 
 
 def test_every_criterion_has_a_name():
-    assert set(plots._COLUMNS) == set(CRITERIA)
+    assert set(_COLUMNS) == set(CRITERIA)

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from jacobian_oracle import jacobian, kernel
 from keras import layers, ops
-from ntk_models import BACKEND, Block, build, disturb, inputs_for
+from ntk_model_cases import Block
+from ntk_models import BACKEND, build, disturb, inputs_for
 
 from keras_kd.ntk import empirical_ntk
 from keras_kd.ntk import rules as ntk_rules

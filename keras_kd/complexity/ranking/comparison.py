@@ -2,67 +2,83 @@
 
 import dataclasses
 import math
+from collections.abc import Sequence
+from typing import Any, Literal, TypedDict, cast
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from keras_kd import backend
-from keras_kd.arguments import check_choice, check_number
+from keras_kd.arguments import check_choice, check_integer_or_none, check_number
 from keras_kd.complexity.agreement import fidelity
-from keras_kd.complexity.arguments import check_kernel
+from keras_kd.complexity.arguments import check_kernel, check_labels
 from keras_kd.complexity.bound import distillation_bound
+from keras_kd.complexity.class_outputs import decisions
 from keras_kd.complexity.margin import accuracy, margins
 from keras_kd.complexity.prediction import predict
 from keras_kd.complexity.ranking.report import (
     CRITERIA,
+    Criterion,
     TeacherReport,
     TeacherRow,
     ranks,
 )
 from keras_kd.complexity.ranking.teacher_logits import (
+    TeacherLogits,
+    Teachers,
     check_teachers,
+    logits_of_teachers,
     named_teachers,
-    teacher_logits,
 )
 from keras_kd.complexity.solvers.cholesky import KernelFactorization
 from keras_kd.complexity.solvers.random_features import FeatureFactorization
 from keras_kd.complexity.supervision import adjusted_supervision_complexity
-from keras_kd.complexity.targets import soft_targets
+from keras_kd.complexity.targets import Kind, soft_targets
 from keras_kd.forward import Examples
 from keras_kd.ntk import empirical_ntk, ntk_features
-from keras_kd.ntk.outputs import logits_of
+from keras_kd.ntk.outputs import are_probabilities, logits_of
 from keras_kd.outputs import check_last_activation
 
 # What ranks, with labels and without.
-CRITERION = "bound_total"
-CRITERION_WITHOUT_LABELS = "heldout_fidelity"
+CRITERION: Criterion = "bound_total"
+CRITERION_WITHOUT_LABELS: Criterion = "heldout_fidelity"
 
 # In units of the kernel's mean diagonal entry.
 RELATIVE_RIDGE = 1e-3
 
 
+class _Bounding(TypedDict):
+    """What `distillation_bound` is told of every teacher alike."""
+
+    delta: float
+    kernel_independent: bool
+    teacher_independent: bool
+    labels_held_out: bool
+
+
 def compare_teachers(
-    student,
-    teachers,
-    x,
-    y=None,
-    temperatures=(1, 2, 4, 8),
+    student: keras.Model,
+    teachers: Teachers,
+    x: Any,
+    y: ArrayLike | None = None,
+    temperatures: float | Sequence[float] = (1, 2, 4, 8),
     *,
-    criterion=None,
-    held_out=0.25,
-    ridge=None,
-    kernel=None,
-    features=None,
-    kind="probabilities",
-    teacher_outputs="logits",
-    batch_size=None,
-    seed=0,
-    delta=0.05,
-    kernel_independent=False,
-    teacher_independent=False,
-    labels_held_out=False,
-    progress=False,
-):
+    criterion: Criterion | None = None,
+    held_out: float | ArrayLike = 0.25,
+    ridge: float | None = None,
+    kernel: ArrayLike | None = None,
+    features: int | None = None,
+    kind: Kind = "probabilities",
+    teacher_outputs: Literal["logits", "probabilities"] = "logits",
+    batch_size: int | None = None,
+    seed: int = 0,
+    delta: float = 0.05,
+    kernel_independent: bool = False,
+    teacher_independent: bool = False,
+    labels_held_out: bool = False,
+    progress: bool = False,
+) -> TeacherReport:
     r"""Which teacher, which stage of its training, which temperature for this student.
 
     No student is trained. The student's NTK is computed once, and one factorisation of
@@ -136,15 +152,17 @@ def compare_teachers(
     >>> report.best.teacher, len(report.rows)
     ('good', 4)
     """
-    criterion = _checked_criterion(criterion, y is not None)
-    temperatures = _checked_temperatures(temperatures)
+    ranked_by = _checked_criterion(criterion, y is not None)
+    taus = _checked_temperatures(temperatures)
     check_choice("kind", kind, ("probabilities", "logits"))
     check_choice("teacher_outputs", teacher_outputs, ("probabilities", "logits"))
     delta = check_number("delta", delta, above=0, below=1)
     if ridge is not None:
         ridge = check_number("ridge", ridge, above=0)
-    _check_positive("features", features)
-    _check_positive("batch_size", batch_size)
+    for argument, value in (("features", features), ("batch_size", batch_size)):
+        check_integer_or_none(
+            argument, value, at_least=1, expected="a positive integer or None"
+        )
     if kernel is not None and features is not None:
         raise ValueError(
             "`features` stand for a kernel that is not computed: leave out one of "
@@ -153,15 +171,18 @@ def compare_teachers(
     named = named_teachers(teachers)
     examples = Examples(x, "x")
     fit, held = _split(examples.n, held_out, seed)
-    if kernel is not None:
-        kernel = _checked_kernel(kernel, examples.n)
+    matrix = None if kernel is None else _checked_kernel(kernel, examples.n)
     k = outputs_of(student, examples)
-    labels = None if y is None else _checked_labels(y, examples.n, k)
+    labels = None
+    if y is not None:
+        labels = check_labels(keras.ops.convert_to_numpy(y), examples.n, k, "y")
     check_teachers(named, examples.n, k, teacher_outputs)
 
     # Before the kernel, which takes longer and has less to find fault with.
-    stages = teacher_logits(named, examples, k, teacher_outputs, batch_size, progress)
-    candidates = [(stage, tau) for stage in stages for tau in temperatures]
+    stages = logits_of_teachers(
+        named, examples, k, teacher_outputs, batch_size, progress
+    )
+    candidates = [(stage, tau) for stage in stages for tau in taus]
     targets = [soft_targets(stage.logits, tau, kind) for stage, tau in candidates]
     if features is not None:
         phi = ntk_features(student, examples, features, seed, batch_size=batch_size)
@@ -169,13 +190,13 @@ def compare_teachers(
         fitted, tested = phi[fit], phi[held]
         trace = float(np.sum(np.square(fitted, dtype=np.float64)))
     else:
-        if kernel is None:
-            kernel = _kernel(student, examples, k, batch_size, progress)
-        fitted, tested = kernel[np.ix_(fit, fit)], kernel[np.ix_(held, fit)]
+        if matrix is None:
+            matrix = _kernel(student, examples, k, batch_size, progress)
+        fitted, tested = matrix[np.ix_(fit, fit)], matrix[np.ix_(held, fit)]
         trace = float(np.trace(fitted, dtype=np.float64))
     if ridge is None:
         ridge = RELATIVE_RIDGE * trace / len(fit)
-    bounding = {
+    bounding: _Bounding = {
         # The margin bound holds for all temperatures at once.
         "delta": delta / len(stages),
         "kernel_independent": kernel_independent,
@@ -183,9 +204,12 @@ def compare_teachers(
         "labels_held_out": labels_held_out,
     }
 
+    factorization: type[KernelFactorization] | type[FeatureFactorization] = (
+        KernelFactorization if features is None else FeatureFactorization
+    )
     rows, orders, solvers = [], [], []
     for factor in (1.0, 0.1, 10.0):
-        solver = (KernelFactorization if features is None else FeatureFactorization)(
+        solver = factorization(
             fitted,
             ridge * factor,
             # The least ridge is there for comparison alone.
@@ -195,8 +219,8 @@ def compare_teachers(
             solver, tested, candidates, targets, fit, held, labels, bounding
         )
         rows.append(measured)
-        values = [getattr(row, criterion) for row in measured]
-        orders.append(ranks(values, CRITERIA[criterion]))
+        values = [getattr(row, ranked_by) for row in measured]
+        orders.append(ranks(values, CRITERIA[ranked_by]))
         solvers.append((solver.ridge, solver.condition_number))
         # Two factors of many examples may not fit.
         del solver
@@ -208,7 +232,7 @@ def compare_teachers(
             for row, rank, less, more in zip(rows[0], *orders, strict=True)
         ),
         student=student.name,
-        criterion=criterion,
+        criterion=ranked_by,
         kind=kind,
         n=len(fit),
         n_heldout=len(held),
@@ -221,7 +245,13 @@ def compare_teachers(
     )
 
 
-def _kernel(student, examples, k, batch_size, progress) -> np.ndarray:
+def _kernel(
+    student: keras.Model,
+    examples: Examples,
+    k: int,
+    batch_size: int | None,
+    progress: bool,
+) -> NDArray[np.float64]:
     kernel = empirical_ntk(
         student,
         examples,
@@ -234,7 +264,14 @@ def _kernel(student, examples, k, batch_size, progress) -> np.ndarray:
 
 
 def _measure(
-    solver, tested, candidates, targets, fit, held, labels, bounding
+    solver: KernelFactorization | FeatureFactorization,
+    tested: NDArray[np.floating],
+    candidates: Sequence[tuple[TeacherLogits, float]],
+    targets: Sequence[NDArray[np.float64]],
+    fit: NDArray[np.intp],
+    held: NDArray[np.intp],
+    labels: NDArray[np.int_] | None,
+    bounding: _Bounding,
 ) -> list[TeacherRow]:
     """The rows, without their ranks, at one ridge.
 
@@ -259,7 +296,7 @@ def _measure(
     ):
         fitted = y[fit]
         complexity = float(adjusted_supervision_complexity(solver, fitted))
-        margin = float(np.mean(margins(fitted, _classes(fitted))))
+        margin = float(np.mean(margins(fitted, decisions(fitted))))
         square = float(np.mean(np.sum(np.square(fitted), axis=1)))
         error = float(np.mean(np.sum(np.square(left - fitted), axis=1)))
         rows.append(
@@ -289,17 +326,11 @@ def _measure(
     return rows
 
 
-def _classes(outputs) -> np.ndarray:
-    if outputs.shape[1] == 1:
-        return (outputs[:, 0] > 0).astype(int)
-    return outputs.argmax(axis=1)
-
-
 def _ratio(value: float, unit: float) -> float | None:
     return value / unit if unit > 0 else None
 
 
-def _checked_criterion(criterion, labelled: bool) -> str:
+def _checked_criterion(criterion: Criterion | None, labelled: bool) -> Criterion:
     if criterion is None:
         return CRITERION if labelled else CRITERION_WITHOUT_LABELS
     check_choice("criterion", criterion, tuple(CRITERIA))
@@ -308,8 +339,10 @@ def _checked_criterion(criterion, labelled: bool) -> str:
     return criterion
 
 
-def _checked_temperatures(temperatures) -> tuple[float, ...]:
-    several = temperatures if np.ndim(temperatures) else [temperatures]
+def _checked_temperatures(
+    temperatures: float | Sequence[float],
+) -> tuple[float, ...]:
+    several: Any = temperatures if np.ndim(temperatures) else [temperatures]
     checked = tuple(check_number("temperatures", t, above=0) for t in several)
     if not checked or len(set(checked)) < len(checked):
         raise ValueError(
@@ -319,19 +352,12 @@ def _checked_temperatures(temperatures) -> tuple[float, ...]:
     return checked
 
 
-def _check_positive(argument: str, value) -> None:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if value is not None and not (whole and value > 0):
-        raise ValueError(
-            f"`{argument}` must be a positive integer or None. "
-            f"Received: {argument}={value!r}"
-        )
-
-
-def _split(n: int, held_out, seed) -> tuple[np.ndarray, np.ndarray]:
+def _split(
+    n: int, held_out: float | ArrayLike, seed: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Indices of the examples that are fitted, and of those that are held out."""
     if np.ndim(held_out) == 0:
-        share = check_number("held_out", held_out, above=0, below=1)
+        share = check_number("held_out", cast(float, held_out), above=0, below=1)
         if n < 2:
             raise ValueError(
                 "`x` must hold at least two examples, one to fit and one to hold out. "
@@ -355,17 +381,17 @@ def _split(n: int, held_out, seed) -> tuple[np.ndarray, np.ndarray]:
     return np.setdiff1d(np.arange(n), held), held
 
 
-def _checked_kernel(kernel, n: int) -> np.ndarray:
-    kernel = check_kernel(kernel)
-    if kernel.shape != (n, n):
+def _checked_kernel(kernel: ArrayLike, n: int) -> NDArray[Any]:
+    matrix = check_kernel(kernel)
+    if matrix.shape != (n, n):
         raise ValueError(
             f"`kernel` must be of shape {(n, n)}, the examples of `x`. "
-            f"Received: shape {kernel.shape}"
+            f"Received: shape {matrix.shape}"
         )
-    return kernel
+    return matrix
 
 
-def outputs_of(student, examples: Examples) -> int:
+def outputs_of(student: keras.Model, examples: Examples) -> int:
     """The student's number of classes, if it gives logits.
 
     Raises:
@@ -382,10 +408,10 @@ def outputs_of(student, examples: Examples) -> int:
             "weights yet."
         )
     few = backend.to_numpy(logits_of(student, examples.first(8)))
-    k = few.shape[1]
+    k = int(few.shape[1])
     try:
         check_last_activation(student, "logits", "student")
-        certain = k > 1 and (few >= 0).all() and np.allclose(few.sum(1), 1, atol=1e-4)
+        certain = are_probabilities(few)
     except ValueError:
         certain = True
     if certain:
@@ -395,20 +421,3 @@ def outputs_of(student, examples: Examples) -> int:
             "before its softmax or sigmoid."
         )
     return k
-
-
-def _checked_labels(y, n: int, k: int) -> np.ndarray:
-    labels = keras.ops.convert_to_numpy(y)
-    labels = labels[:, 0] if labels.shape == (n, 1) else labels
-    if labels.shape != (n,):
-        raise ValueError(
-            f"`y` must be of shape ({n},), a class for each example of `x`. "
-            f"Received: shape {labels.shape}"
-        )
-    classes = max(k, 2)
-    if not np.isin(labels, np.arange(classes)).all():
-        raise ValueError(
-            f"`y` must be integers from 0 to {classes - 1}, the student's classes. "
-            f"Received: y={np.unique(labels)}"
-        )
-    return labels.astype(int)

@@ -3,18 +3,36 @@
 import dataclasses
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from keras_kd.complexity.margin_bound import DistillationBound
+from keras_kd.plots import plot_heat_map
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from pandas import DataFrame
+
+Criterion: TypeAlias = Literal[
+    "heldout_accuracy",
+    "heldout_fidelity",
+    "teacher_accuracy",
+    "complexity",
+    "complexity_per_margin",
+    "complexity_per_norm",
+    "leave_one_out_error",
+    "bound_total",
+]
 
 # What a ranking can be by, and whether more of it is better.
-CRITERIA = {
+CRITERIA: dict[Criterion, bool] = {
     "heldout_accuracy": True,
     "heldout_fidelity": True,
     "teacher_accuracy": True,
@@ -23,6 +41,18 @@ CRITERIA = {
     "complexity_per_norm": False,
     "leave_one_out_error": False,
     "bound_total": False,
+}
+
+# How a figure calls them.
+_COLUMNS: dict[Criterion, str] = {
+    "heldout_accuracy": "held-out accuracy\nof the kernel machine",
+    "heldout_fidelity": "held-out agreement of the\nkernel machine with the teacher",
+    "teacher_accuracy": "teacher's accuracy",
+    "complexity": "adjusted supervision\ncomplexity",
+    "complexity_per_margin": "complexity per margin",
+    "complexity_per_norm": "complexity per target norm",
+    "leave_one_out_error": "relative\nleave-one-out error",
+    "bound_total": "bound on the\nkernel machine",
 }
 
 # Kendall's rank correlation from which on two rankings are the same in substance.
@@ -111,11 +141,11 @@ class TeacherReport:
         criteria: the columns that can rank, and whether more is better.
     """
 
-    criteria: ClassVar[dict[str, bool]] = CRITERIA
+    criteria: ClassVar[dict[Criterion, bool]] = CRITERIA
 
     rows: tuple[TeacherRow, ...]
     student: str
-    criterion: str
+    criterion: Criterion
     kind: str
     n: int
     n_heldout: int
@@ -157,7 +187,7 @@ class TeacherReport:
         )
         return stays and min(self.agreement) >= _SAME
 
-    def to_pandas(self):
+    def to_pandas(self) -> "DataFrame":
         """A `pandas.DataFrame`, a row for each row.
 
         The terms of the bound are the columns `bound_...`.
@@ -174,7 +204,7 @@ class TeacherReport:
             ) from error
         return pandas.DataFrame([_flat(row) for row in self.rows])
 
-    def to_json(self, path: str | os.PathLike | None = None) -> str:
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """The report as JSON, which `from_json` reads.
 
         Args:
@@ -219,8 +249,10 @@ class TeacherReport:
                 f"Received: {str(text)[:40]!r}, {type(error).__name__}: {error}"
             ) from error
 
-    def plot(self, column: str | None = None, ax=None):
-        """The report as a heat map, `keras_kd.plots.plot_report`.
+    def plot(self, column: Criterion | None = None, ax: "Axes | None" = None) -> "Axes":
+        """The report as a heat map: teachers and stages by temperatures.
+
+        The darker, the better; a frame is around the best.
 
         Args:
             column: which of `CRITERIA` to show; `None`: the one that ranks.
@@ -228,10 +260,40 @@ class TeacherReport:
 
         Returns:
             The `Axes`.
-        """
-        from keras_kd.plots import plot_report
 
-        return plot_report(self, column, ax)
+        Raises:
+            ValueError: `column` is none of the report's, or it was not measured.
+        """
+        column = self.criterion if column is None else column
+        if column not in self.criteria:
+            raise ValueError(
+                f"`column` must be one of {list(self.criteria)}. "
+                f"Received: column={column!r}"
+            )
+        labels = list(dict.fromkeys(row.label for row in self.rows))
+        temperatures = list(dict.fromkeys(row.temperature for row in self.rows))
+        table = np.full((len(labels), len(temperatures)), np.nan)
+        for row in self.rows:
+            value = getattr(row, column)
+            place = labels.index(row.label), temperatures.index(row.temperature)
+            table[place] = np.nan if value is None else value
+        if np.isnan(table).all():
+            raise ValueError(
+                f"`column` must be one that was measured. Received: column='{column}' "
+                "of a report without labels"
+            )
+        ax = plot_heat_map(
+            table,
+            labels,
+            [f"{t:g}" for t in temperatures],
+            label=_COLUMNS[column],
+            more_is_better=self.criteria[column],
+            ax=ax,
+        )
+        ax.set(xlabel="temperature")
+        title = f"Student {self.student}: the darker the better"
+        ax.set_title(title, fontsize="medium")
+        return ax
 
     def __str__(self) -> str:
         labelled = self.rows[0].teacher_accuracy is not None
@@ -310,25 +372,28 @@ class TeacherReport:
         return list({row.label: row.bound.delta for row in self.rows}.values())
 
 
-def ranks(values, more_is_better: bool) -> list[int]:
+def ranks(values: Sequence[float | None], more_is_better: bool) -> list[int]:
     """1 for the best, the same for equals; `None` comes last.
 
     Args:
         values: floats or `None`.
         more_is_better: which end is the best.
     """
+    from scipy.stats import rankdata  # A second, which not all who import this need.
+
     sign = -1.0 if more_is_better else 1.0
-    losses = np.array([np.inf if v is None else sign * v for v in values])
-    return [1 + int(np.sum(losses < loss)) for loss in losses]
+    losses = [np.inf if v is None else sign * v for v in values]
+    return [int(rank) for rank in rankdata(losses, method="min")]
 
 
-def _kendall(a, b) -> float:
+def _kendall(a: ArrayLike, b: ArrayLike) -> float:
     """Tau-b, which counts no pair that is equal in both; 1 where all are in one."""
-    p, q = (np.sign(np.subtract.outer(r, r)) for r in (a, b))
-    size = float(np.sqrt(np.sum(p * p) * np.sum(q * q)))
-    if size == 0:
-        return float(np.array_equal(p, q))
-    return float(np.sum(p * q)) / size
+    from scipy.stats import kendalltau
+
+    if 0 in (np.ptp(a), np.ptp(b)):
+        # No order that could be correlated.
+        return float(np.array_equal(a, b))
+    return float(kendalltau(a, b).statistic)
 
 
 def _flat(row: TeacherRow) -> dict[str, Any]:
@@ -342,7 +407,7 @@ def _flat(row: TeacherRow) -> dict[str, Any]:
     return flat | {f"bound_{name}": value for name, value in bound.items()}
 
 
-def _fields(cls, content) -> dict[str, Any]:
+def _fields(cls: type[Any], content: Mapping[str, Any]) -> dict[str, Any]:
     return {field.name: content[field.name] for field in dataclasses.fields(cls)}
 
 

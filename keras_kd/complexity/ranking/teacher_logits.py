@@ -1,17 +1,24 @@
 """The logits of everything that can be compared as a teacher."""
 
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 import numpy as np
-from rich.progress import Progress
+from numpy.typing import ArrayLike, NDArray
 
 from keras_kd import backend
 from keras_kd.forward import Examples
 from keras_kd.ntk.outputs import logits_of
 from keras_kd.outputs import check_last_activation, to_logits
+from keras_kd.progress import Progress
 from keras_kd.teachers import TeacherTrajectory
 from keras_kd.teachers.finite_weights import check_finite_weights
+
+Teacher: TypeAlias = keras.Model | TeacherTrajectory | ArrayLike
+Teachers: TypeAlias = Teacher | Sequence[Teacher] | Mapping[str, Teacher]
+# Runs a model over examples, so many a pass: logits `(n, k)`.
+Run: TypeAlias = Callable[[Examples, int], NDArray[Any]]
 
 # Examples a forward pass.
 BATCH = 256
@@ -28,10 +35,10 @@ class TeacherLogits(NamedTuple):
 
     name: str
     step: int | None
-    logits: np.ndarray
+    logits: NDArray[np.float64]
 
 
-def named_teachers(teachers) -> dict[str, Any]:
+def named_teachers(teachers: Teachers) -> dict[str, Any]:
     """One teacher, a list or a dictionary of teachers as a dictionary.
 
     Those without a name have a model's, a trajectory's folder's, or a number.
@@ -40,12 +47,14 @@ def named_teachers(teachers) -> dict[str, Any]:
         ValueError: there is none.
         TypeError: one is no model, trajectory or array.
     """
-    if isinstance(teachers, dict):
+    named: dict[str, Any]
+    if isinstance(teachers, Mapping):
         named = {str(name): teacher for name, teacher in teachers.items()}
     else:
         several = isinstance(teachers, list | tuple)
+        listed: Any = teachers if several else [teachers]
         named = {}
-        for i, teacher in enumerate(teachers if several else [teachers]):
+        for i, teacher in enumerate(listed):
             name = _name(teacher) or (f"teacher {i}" if several else "teacher")
             named[f"{name} ({i})" if name in named else name] = teacher
     if not named:
@@ -88,7 +97,7 @@ def check_teachers(named: dict[str, Any], n: int, k: int, outputs: str) -> None:
             _checked(name, keras.ops.convert_to_numpy(teacher), n, k)
 
 
-def teacher_logits(
+def logits_of_teachers(
     named: dict[str, Any],
     examples: Examples,
     k: int,
@@ -124,7 +133,9 @@ def teacher_logits(
     return found
 
 
-def _stages(name, teacher, examples, outputs, size):
+def _stages(
+    name: str, teacher: Any, examples: Examples, outputs: str, size: int
+) -> Iterator[tuple[int | None, str, NDArray[Any]]]:
     if isinstance(teacher, TeacherTrajectory):
         model = teacher.load(0)
         check_last_activation(model, outputs, "teacher_outputs")
@@ -140,15 +151,15 @@ def _stages(name, teacher, examples, outputs, size):
         yield None, name, keras.ops.convert_to_numpy(teacher)
 
 
-def runner_of(model, outputs: str):
+def runner_of(model: keras.Model, outputs: str) -> Run:
     """Runs `model` with its weights of that moment, compiled once."""
 
-    def forward(trainable, non_trainable, inputs):
+    def forward(trainable: list[Any], non_trainable: list[Any], inputs: Any) -> Any:
         return to_logits(logits_of(model, inputs, trainable, non_trainable), outputs)
 
     compiled = backend.compile_forward(forward)
 
-    def run(examples: Examples, size: int) -> np.ndarray:
+    def run(examples: Examples, size: int) -> NDArray[Any]:
         trainable = [v.value for v in model.trainable_variables]
         non_trainable = [v.value for v in model.non_trainable_variables]
         parts = []
@@ -162,7 +173,7 @@ def runner_of(model, outputs: str):
     return run
 
 
-def _checked(name: str, logits: np.ndarray, n: int, k: int) -> np.ndarray:
+def _checked(name: str, logits: NDArray[Any], n: int, k: int) -> NDArray[np.float64]:
     """Logits as float64 `(n, k)`.
 
     Raises:
@@ -189,7 +200,7 @@ def _checked(name: str, logits: np.ndarray, n: int, k: int) -> np.ndarray:
     return columns.astype(np.float64)
 
 
-def _name(teacher) -> str | None:
+def _name(teacher: object) -> str | None:
     if isinstance(teacher, TeacherTrajectory):
         return teacher.folder.name
     return teacher.name if isinstance(teacher, keras.Model) else None

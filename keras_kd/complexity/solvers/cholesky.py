@@ -1,6 +1,10 @@
 """One factorisation of a kernel for many sets of targets."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
 from scipy.linalg import blas, lapack
 from scipy.sparse.linalg import LinearOperator, eigsh
@@ -8,6 +12,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from keras_kd.arguments import check_number
 from keras_kd.complexity.arguments import asymmetry, check_kernel, check_targets
 from keras_kd.complexity.solvers.conditioning import (
+    IllConditioned,
     check_ill_conditioned,
     refuse,
     rounding_of,
@@ -62,13 +67,19 @@ class KernelFactorization:
     [2.0, 1.0]
     """
 
-    def __init__(self, kernel, ridge=0.0, *, ill_conditioned="error"):
+    def __init__(
+        self,
+        kernel: ArrayLike,
+        ridge: float = 0.0,
+        *,
+        ill_conditioned: IllConditioned = "error",
+    ) -> None:
         check_ill_conditioned(ill_conditioned)
         self.ridge = check_number("ridge", ridge, at_least=0)
         kernel = check_kernel(kernel)
         self.n = len(kernel)
-        self.k = None if kernel.ndim == 2 else kernel.shape[2]
-        self.row_shape = kernel.shape[1:]
+        self.k: int | None = None if kernel.ndim == 2 else kernel.shape[2]
+        self.row_shape: tuple[int, ...] = kernel.shape[1:]
         self._full = kernel.ndim == 4
         matrices = matrices_of(kernel)
         self.trace = float(
@@ -111,7 +122,7 @@ class KernelFactorization:
             (top + self.ridge) / low for top, low in zip(largest, smallest, strict=True)
         )
 
-    def as_columns(self, targets) -> np.ndarray:
+    def as_columns(self, targets: ArrayLike) -> NDArray[np.float64]:
         """`targets` as float64 `(n, k)`.
 
         Raises:
@@ -119,7 +130,11 @@ class KernelFactorization:
         """
         return check_targets(targets, self.n, self.k)
 
-    def solve(self, targets) -> Solution:
+    def row_shape_for(self, targets: NDArray[np.float64]) -> tuple[int, ...]:
+        """`row_shape`, whatever the targets."""
+        return self.row_shape
+
+    def solve(self, targets: ArrayLike) -> Solution:
         """Coefficients and norm of the function that fits the targets.
 
         Args:
@@ -128,8 +143,8 @@ class KernelFactorization:
         Raises:
             ValueError: shape, dtype or an entry.
         """
-        targets = self.as_columns(targets)
-        columns = self._split(targets)
+        right = self.as_columns(targets)
+        columns = self._split(right)
         halves = [f.half_solve(y) for f, y in zip(self._factors, columns, strict=True)]
         solved = [f.other_half(z) for f, z in zip(self._factors, halves, strict=True)]
         residuals = [
@@ -141,10 +156,25 @@ class KernelFactorization:
             float(sum(np.vdot(z, z) for z in halves)),
             self.ridge,
             self.condition_number,
-            relative(self._join(residuals), targets),
+            relative(self._join(residuals), right),
         )
 
-    def leave_one_out(self, targets) -> np.ndarray:
+    def predictions(
+        self,
+        test: NDArray[np.floating],
+        targets: NDArray[np.float64],
+        solution: Solution,
+    ) -> NDArray[np.float64]:
+        """The values `(m, k)` at other examples of the function that was solved for.
+
+        Args:
+            test: kernel of these with the examples, `(m, *row_shape)`.
+            targets: `(n, k)`.
+            solution: `solve(targets)`.
+        """
+        return solution.at(test)
+
+    def leave_one_out(self, targets: ArrayLike) -> NDArray[np.float64]:
         r"""Predictions for each example by the machine that fits all the others.
 
         With $u = (K + \lambda I)^{-1} y$ it is $y_i - u_i / [(K + \lambda
@@ -160,22 +190,22 @@ class KernelFactorization:
         Source: Rasmussen & Williams, *Gaussian Processes for Machine Learning*,
         equations 5.10 to 5.12.
         """
-        targets = self.as_columns(targets)
-        solved = self.solve(targets).coefficients
+        columns = self.as_columns(targets)
+        solved = self.solve(columns).coefficients
         inverses = self.inverses()
         if self._full:
             i = np.arange(self.n)
             # The output of the row, then the example and the output of the column.
             blocks = inverses[0].reshape(self.n, -1, *self.row_shape[:2])[i, :, i]
-            return targets - np.linalg.solve(blocks, solved[..., None])[..., 0]
+            return columns - np.linalg.solve(blocks, solved[..., None])[..., 0]
         diagonals = np.stack([np.diagonal(inverse) for inverse in inverses], axis=1)
-        return targets - solved / diagonals
+        return columns - solved / diagonals
 
-    def inverses(self) -> list[np.ndarray]:
+    def inverses(self) -> list[NDArray[np.float64]]:
         """`(K + ridge I)^-1`, one a matrix."""
         return [factor.inverse() for factor in self._factors]
 
-    def _split(self, targets) -> list[np.ndarray]:
+    def _split(self, targets: NDArray[np.float64]) -> list[NDArray[np.float64]]:
         """Right-hand sides, one a matrix."""
         if self.k is None:
             return [targets]
@@ -183,20 +213,22 @@ class KernelFactorization:
             return [targets.reshape(-1, 1)]
         return [targets[:, [c]] for c in range(self.k)]
 
-    def _join(self, columns) -> np.ndarray:
+    def _join(self, columns: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
         return np.concatenate(columns, axis=1).reshape(self.n, -1)
 
 
 class _Cholesky:
     """`L L^T = A`, kept with `A` in one array: `L` below the diagonal, `A` above it."""
 
-    def __init__(self, packed, diagonal):
+    def __init__(
+        self, packed: NDArray[np.float64], diagonal: NDArray[np.float64]
+    ) -> None:
         self._packed = packed
         # What the diagonal of L, which took the place of A's, is short of.
         self._missing = (diagonal - np.diagonal(packed))[:, None]
 
     @staticmethod
-    def of(matrix, ridge: float) -> "_Cholesky | None":
+    def of(matrix: NDArray[Any], ridge: float) -> "_Cholesky | None":
         """Of `matrix + ridge I`; `None` where that is not positive definite."""
         a = np.array(matrix, np.float64, order="F")
         a[np.diag_indices_from(a)] += ridge
@@ -204,18 +236,23 @@ class _Cholesky:
         packed, info = lapack.dpotrf(a, lower=1, clean=0, overwrite_a=1)
         return None if info else _Cholesky(packed, diagonal)
 
-    def product(self, x) -> np.ndarray:
+    def product(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """`A x`."""
-        return blas.dsymm(1.0, self._packed, x, lower=0) + self._missing * x
+        product = blas.dsymm(1.0, self._packed, x, lower=0) + self._missing * x
+        return np.asarray(product)
 
-    def half_solve(self, y) -> np.ndarray:
+    def half_solve(self, y: NDArray[np.float64]) -> NDArray[np.float64]:
         """`L^-1 y`."""
-        return linalg.solve_triangular(self._packed, y, lower=True, check_finite=False)
+        return np.asarray(
+            linalg.solve_triangular(self._packed, y, lower=True, check_finite=False)
+        )
 
-    def other_half(self, z) -> np.ndarray:
+    def other_half(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
         """`L^-T z`."""
-        return linalg.solve_triangular(
-            self._packed, z, trans=1, lower=True, check_finite=False
+        return np.asarray(
+            linalg.solve_triangular(
+                self._packed, z, trans=1, lower=True, check_finite=False
+            )
         )
 
     def smallest(self) -> float:
@@ -224,18 +261,18 @@ class _Cholesky:
         if n <= _SMALL:
             return 1 / float(linalg.eigvalsh(self.inverse())[-1])
 
-        def solve(v):
+        def solve(v: NDArray[np.float64]) -> Any:
             return linalg.cho_solve((self._packed, True), v, check_finite=False)
 
         inverse = LinearOperator((n, n), solve, dtype=np.float64)
         return 1 / _lanczos(inverse)
 
-    def inverse(self) -> np.ndarray:
+    def inverse(self) -> NDArray[np.float64]:
         lower, _ = lapack.dpotri(self._packed, lower=1)
-        return np.tril(lower) + np.tril(lower, -1).T
+        return np.asarray(np.tril(lower) + np.tril(lower, -1).T)
 
 
-def matrices_of(kernel) -> list[np.ndarray]:
+def matrices_of(kernel: NDArray[Any]) -> list[NDArray[Any]]:
     """The symmetric matrices that a kernel consists of."""
     if kernel.ndim == 2:
         return [kernel]
@@ -245,7 +282,7 @@ def matrices_of(kernel) -> list[np.ndarray]:
     return [kernel.transpose(0, 2, 1, 3).reshape(size, size)]
 
 
-def _largest(matrix) -> float:
+def _largest(matrix: NDArray[Any]) -> float:
     """The largest eigenvalue, to a per cent."""
     if len(matrix) <= _SMALL:
         return float(linalg.eigvalsh(matrix.astype(np.float64))[-1])
@@ -253,7 +290,9 @@ def _largest(matrix) -> float:
     return _lanczos(np.ascontiguousarray(matrix, wide))
 
 
-def _smallest(matrix, factor, ridge: float, rounding: float) -> float:
+def _smallest(
+    matrix: NDArray[Any], factor: _Cholesky | None, ridge: float, rounding: float
+) -> float:
     """The smallest eigenvalue of `matrix + ridge I`, also where it has no factor."""
     if factor is not None:
         return factor.smallest()
@@ -266,7 +305,7 @@ def _smallest(matrix, factor, ridge: float, rounding: float) -> float:
     return 0.98 * factor.smallest() - shift
 
 
-def _lanczos(operator) -> float:
+def _lanczos(operator: Any) -> float:
     start = np.random.default_rng(0).standard_normal(operator.shape[0])
     values = eigsh(
         operator,

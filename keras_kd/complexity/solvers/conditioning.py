@@ -2,11 +2,15 @@
 
 import math
 import warnings
+from typing import Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import DTypeLike
+
+IllConditioned: TypeAlias = Literal["error", "warn"]
 
 
-def rounding_of(dtype, size: int, largest: float) -> float:
+def rounding_of(dtype: DTypeLike, size: int, largest: float) -> float:
     r"""The least eigenvalue that is not noise, $\sqrt{n}\,\epsilon\,\lambda_1$.
 
     Roundings of sums are as good as independent, so that a matrix of them grows with
@@ -22,7 +26,7 @@ def rounding_of(dtype, size: int, largest: float) -> float:
     return math.sqrt(size) * max(eps, float(np.finfo(np.float64).eps)) * largest
 
 
-def check_ill_conditioned(value) -> None:
+def check_ill_conditioned(value: object) -> None:
     """Refuses what is neither `"error"` nor `"warn"`.
 
     Raises:
@@ -51,8 +55,21 @@ def sufficient_ridge(smallest: float, rounding: float, ridge: float) -> float:
     return float(f"{math.ceil(needed / unit) * unit:.6g}")
 
 
-def refuse(smallest, rounding, ridge, dtype, ill_conditioned) -> float:
+def refuse(
+    smallest: float,
+    rounding: float,
+    ridge: float,
+    dtype: DTypeLike,
+    ill_conditioned: IllConditioned,
+) -> float:
     """Raises, or warns and returns the ridge to go on with.
+
+    Args:
+        smallest: eigenvalue, with `ridge`.
+        rounding: what it must be above.
+        ridge: the present one.
+        dtype: in which the kernel's entries were summed.
+        ill_conditioned: `"error"` or `"warn"`.
 
     Raises:
         ValueError: `ill_conditioned` is `"error"`.

@@ -1,14 +1,18 @@
 """Preconditioned conjugate gradients, for kernels of which there is no matrix."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh_tridiagonal
+from scipy.sparse.linalg import LinearOperator
 
 from keras_kd.arguments import check_number
 from keras_kd.complexity.arguments import check_targets
 from keras_kd.complexity.solvers.conditioning import (
+    IllConditioned,
     check_ill_conditioned,
     refuse,
     rounding_of,
@@ -19,6 +23,9 @@ from keras_kd.complexity.solvers.random_features import (
 )
 from keras_kd.complexity.solvers.solution import Solution, relative
 from keras_kd.ntk.operator import NTKOperator
+
+# A product with a matrix: `(n, m)` to `(n, m)`.
+Product: TypeAlias = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 _MOST_ITERATIONS = 10_000
 # Of the features' trace: what a preconditioner of few features is lifted by.
@@ -40,20 +47,24 @@ class ConjugateGradients:
 
     Attributes:
         size: rows of the operator: `n`, or `n k` for the full kernel.
+        ridge: that was asked for; a `Solution` says which one it took.
+        condition_number: `None`, for it is found by solving.
 
     Raises:
         ValueError: an argument is out of its range.
     """
 
+    condition_number: float | None = None
+
     def __init__(
         self,
-        operator,
-        ridge=0.0,
+        operator: LinearOperator,
+        ridge: float = 0.0,
         *,
-        ill_conditioned="error",
-        tolerance=1e-6,
-        preconditioner=None,
-    ):
+        ill_conditioned: IllConditioned = "error",
+        tolerance: float = 1e-6,
+        preconditioner: ArrayLike | None = None,
+    ) -> None:
         check_ill_conditioned(ill_conditioned)
         self.ridge = check_number("ridge", ridge, at_least=0)
         self._tolerance = check_number("tolerance", tolerance, above=0, below=1)
@@ -62,7 +73,7 @@ class ConjugateGradients:
                 f"`kernel` must be square. Received: shape {operator.shape}"
             )
         self._operator = operator
-        self.size = operator.shape[0]
+        self.size = int(operator.shape[0])
         self._ill_conditioned = ill_conditioned
         self._features = None
         if preconditioner is not None:
@@ -76,8 +87,14 @@ class ConjugateGradients:
 
     @property
     def n(self) -> int:
-        """Number of examples."""
-        return self._operator.n
+        """Number of examples; of no `NTKOperator`, of rows."""
+        operator = self._operator
+        return operator.n if isinstance(operator, NTKOperator) else self.size
+
+    @property
+    def k(self) -> int | None:
+        """Number of outputs of a full kernel; `None`: shared, or unknown."""
+        return self.size // self.n if self.size > self.n else None
 
     @property
     def trace(self) -> float:
@@ -91,14 +108,9 @@ class ConjugateGradients:
                 "`kernel` must be an array or an `NTKOperator`: no other operator has "
                 f"a trace. Received: {type(self._operator).__name__}"
             )
-        total = sum(
-            float(factor.in_dtype(np.dtype("float64")).squared_norms("trace").sum())
-            for _, factors in self._operator._batches()
-            for factor in factors
-        )
-        return total * self.n / self.size
+        return self._operator.trace() * self.n / self.size
 
-    def as_columns(self, targets) -> np.ndarray:
+    def as_columns(self, targets: ArrayLike) -> NDArray[np.float64]:
         """`targets` as float64 `(n, k)`; with a full kernel `n k` is its size.
 
         Raises:
@@ -108,7 +120,12 @@ class ConjugateGradients:
         full = len(shape) == 2 and shape[0] * shape[1] == self.size
         return check_targets(targets, shape[0] if full else self.size)
 
-    def solve(self, targets) -> Solution:
+    def row_shape_for(self, targets: NDArray[np.float64]) -> tuple[int, ...]:
+        """`(n,)`, or `(n, k, k)` for the full kernel."""
+        n, k = targets.shape
+        return (n,) if n == self.size else (n, k, k)
+
+    def solve(self, targets: ArrayLike) -> Solution:
         """Coefficients and norm of the function that fits the targets.
 
         Args:
@@ -119,13 +136,13 @@ class ConjugateGradients:
                 for these targets: the message names a ridge that would do.
             RuntimeError: no convergence.
         """
-        targets = self.as_columns(targets)
-        right = targets.reshape(self.size, -1)
+        columns = self.as_columns(targets)
+        right = columns.reshape(self.size, -1)
         ridge = self.ridge
         while True:
             precondition, largest = self._preconditioner(ridge)
             run = conjugate_gradients(
-                lambda v, ridge=ridge: self._operator.matmat(v) + ridge * v,
+                self._shifted(ridge),
                 right,
                 self._tolerance,
                 precondition,
@@ -148,7 +165,7 @@ class ConjugateGradients:
                 "`preconditioner`, or raise `ridge`."
             )
         return Solution(
-            run.solution.reshape(targets.shape),
+            run.solution.reshape(columns.shape),
             float(np.vdot(right, run.solution)),
             ridge,
             run.largest / run.smallest,
@@ -156,7 +173,33 @@ class ConjugateGradients:
             run.iterations,
         )
 
-    def _preconditioner(self, ridge):
+    def predictions(
+        self,
+        test: NDArray[np.floating],
+        targets: NDArray[np.float64],
+        solution: Solution,
+    ) -> NDArray[np.float64]:
+        """The values `(m, k)` at other examples of the function that was solved for.
+
+        Args:
+            test: kernel of these with the examples, `(m, n)` or `(m, n, k, k)`.
+            targets: `(n, k)`.
+            solution: `solve(targets)`.
+        """
+        return solution.at(test)
+
+    def leave_one_out(self, targets: ArrayLike) -> None:
+        """`None`: there is no factorisation that they could come from."""
+
+    def _shifted(self, ridge: float) -> Product:
+        """Products with `K + ridge I`."""
+
+        def product(v: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.asarray(self._operator.matmat(v) + ridge * v)
+
+        return product
+
+    def _preconditioner(self, ridge: float) -> tuple[Product | None, float | None]:
         """`M^-1` for `M` close to the kernel, and the kernel's largest eigenvalue."""
         if self._features is None:
             return None, None
@@ -172,11 +215,11 @@ class ConjugateGradients:
             probe = np.random.default_rng(0).standard_normal((n, 1))
             v = np.zeros((n, outputs))
             v[:, :1] = level * FeatureFactorization(phi, level).coefficients(probe)
-            v = v.reshape(-1)
-            tail = float(v @ self._operator.matvec(v) / (v @ v))
+            flat = v.reshape(-1)
+            tail = float(flat @ self._operator.matvec(flat) / (flat @ flat))
         close = FeatureFactorization(phi, max(level, ridge + tail))
 
-        def precondition(residual):
+        def precondition(residual: NDArray[np.float64]) -> NDArray[np.float64]:
             r = residual.reshape(n, -1)
             return close.coefficients(r).reshape(residual.shape)
 
@@ -198,7 +241,7 @@ class Run:
             solution: the smallest eigenvalue of `A` is not above it.
     """
 
-    solution: np.ndarray
+    solution: NDArray[np.float64]
     iterations: int
     converged: bool
     residual: float
@@ -208,10 +251,10 @@ class Run:
 
 
 def conjugate_gradients(
-    product: Callable,
-    right: np.ndarray,
+    product: Product,
+    right: NDArray[np.float64],
     tolerance: float,
-    precondition: Callable | None = None,
+    precondition: Product | None = None,
 ) -> Run:
     """Solves `A x = right`, all columns side by side.
 
@@ -283,7 +326,9 @@ def conjugate_gradients(
     )
 
 
-def _ritz(steps, turns) -> tuple[float, float]:
+def _ritz(
+    steps: Sequence[Sequence[float]], turns: Sequence[Sequence[float]]
+) -> tuple[float, float]:
     """The extreme eigenvalues of the Lanczos matrices of all columns."""
     values = []
     for alpha, beta in zip(steps, turns, strict=True):

@@ -1,13 +1,16 @@
 """A kernel that is given by features, through the system of their dimension."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from keras_kd.arguments import check_number
 from keras_kd.complexity.arguments import check_array, check_targets
 from keras_kd.complexity.solvers.cholesky import KernelFactorization
 from keras_kd.complexity.solvers.conditioning import (
+    IllConditioned,
     check_ill_conditioned,
     refuse,
     rounding_of,
@@ -60,14 +63,20 @@ class FeatureFactorization:
     True
     """
 
-    k = None
+    k: int | None = None
 
-    def __init__(self, features, ridge, *, ill_conditioned="error"):
+    def __init__(
+        self,
+        features: ArrayLike,
+        ridge: float,
+        *,
+        ill_conditioned: IllConditioned = "error",
+    ) -> None:
         check_ill_conditioned(ill_conditioned)
         self.ridge = check_number("ridge", ridge, above=0)
         self._features = check_features("features", features)
         self.n, dim = self._features.shape
-        self.row_shape = (dim,)
+        self.row_shape: tuple[int, ...] = (dim,)
         gram = np.zeros((dim, dim))
         for _, rows in self._blocks():
             gram += rows.T @ rows
@@ -88,7 +97,7 @@ class FeatureFactorization:
             self._gram = KernelFactorization(gram, self.ridge)
         self.condition_number = (self.largest + self.ridge) / self.ridge
 
-    def as_columns(self, targets) -> np.ndarray:
+    def as_columns(self, targets: ArrayLike) -> NDArray[np.float64]:
         """`targets` as float64 `(n, k)`.
 
         Raises:
@@ -96,7 +105,11 @@ class FeatureFactorization:
         """
         return check_targets(targets, self.n)
 
-    def solve(self, targets) -> Solution:
+    def row_shape_for(self, targets: NDArray[np.float64]) -> tuple[int, ...]:
+        """`row_shape`, whatever the targets."""
+        return self.row_shape
+
+    def solve(self, targets: ArrayLike) -> Solution:
         """Coefficients and norm of the function that fits the targets.
 
         Args:
@@ -105,9 +118,9 @@ class FeatureFactorization:
         Raises:
             ValueError: shape, dtype or an entry.
         """
-        targets = self.as_columns(targets)
-        weights = self.weights(targets)
-        missed = targets - self._times(weights)
+        columns = self.as_columns(targets)
+        weights = self.weights(columns)
+        missed = columns - self._times(weights)
         coefficients = missed / self.ridge
         # By its definition, not by the equation that gave the weights.
         fitted = self._times(self._transposed(coefficients))
@@ -116,22 +129,37 @@ class FeatureFactorization:
             float(np.vdot(weights, weights) + np.vdot(missed, missed) / self.ridge),
             self.ridge,
             self.condition_number,
-            relative(fitted + missed - targets, targets),
+            relative(fitted + missed - columns, columns),
         )
 
-    def weights(self, targets) -> np.ndarray:
+    def predictions(
+        self,
+        test: NDArray[np.floating],
+        targets: NDArray[np.float64],
+        solution: Solution,
+    ) -> NDArray[np.float64]:
+        """The values `(m, k)` at other examples of the function that was solved for.
+
+        Args:
+            test: features of these, `(m, dim)`.
+            targets: `(n, k)`.
+            solution: `solve(targets)`.
+        """
+        return np.asarray(test @ self.weights(targets))
+
+    def weights(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
         """Of the features, `(dim, k)`: the ridge regression of the targets on them."""
         return self._gram.solve(self._transposed(targets)).coefficients
 
-    def coefficients(self, targets) -> np.ndarray:
+    def coefficients(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
         """`(Phi Phi^T + ridge I)^-1 targets`, `(n, k)`."""
         return (targets - self._times(self.weights(targets))) / self.ridge
 
-    def _times(self, weights) -> np.ndarray:
+    def _times(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """`Phi weights`."""
         return np.concatenate([rows @ weights for _, rows in self._blocks()])
 
-    def leave_one_out(self, targets) -> np.ndarray:
+    def leave_one_out(self, targets: ArrayLike) -> NDArray[np.float64]:
         """Predictions for each example by the machine that fits all the others.
 
         Args:
@@ -143,26 +171,28 @@ class FeatureFactorization:
         Source: the diagonal of the hat matrix; Rasmussen & Williams, *Gaussian
         Processes for Machine Learning*, equation 5.12.
         """
-        targets = self.as_columns(targets)
-        missed = targets - self._times(self.weights(targets))
+        columns = self.as_columns(targets)
+        missed = columns - self._times(self.weights(columns))
         (inverse,) = self._gram.inverses()
         hat = [np.einsum("id,id->i", r @ inverse, r) for _, r in self._blocks()]
-        return targets - missed / (1 - np.concatenate(hat))[:, None]
+        return np.asarray(columns - missed / (1 - np.concatenate(hat))[:, None])
 
-    def _transposed(self, values) -> np.ndarray:
+    def _transposed(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """`Phi^T values`."""
-        total = np.zeros((self._features.shape[1], values.shape[1]))
+        total: NDArray[np.float64] = np.zeros(
+            (self._features.shape[1], values.shape[1])
+        )
         for part, rows in self._blocks():
             total += rows.T @ values[part]
         return total
 
-    def _blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
+    def _blocks(self) -> Iterator[tuple[slice, NDArray[np.float64]]]:
         for first in range(0, self.n, _ROWS):
             part = slice(first, first + _ROWS)
             yield part, self._features[part].astype(np.float64)
 
 
-def check_features(argument, features) -> np.ndarray:
+def check_features(argument: str, features: ArrayLike) -> NDArray[Any]:
     """`features` as an array `(n, dim)` in their own dtype.
 
     Raises:

@@ -1,16 +1,94 @@
-"""Which solver a kernel takes."""
+"""What every solver answers, and which one a kernel takes."""
 
+from typing import Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator
 
 from keras_kd.complexity.solvers.cholesky import KernelFactorization
+from keras_kd.complexity.solvers.conditioning import IllConditioned
 from keras_kd.complexity.solvers.conjugate_gradients import ConjugateGradients
 from keras_kd.complexity.solvers.random_features import FeatureFactorization
+from keras_kd.complexity.solvers.solution import Solution
 
-Solver = KernelFactorization | FeatureFactorization | ConjugateGradients
+# What a user gives as one: an array, an operator, or what has been factored.
+Kernel: TypeAlias = (
+    ArrayLike | LinearOperator | KernelFactorization | FeatureFactorization
+)
+
+
+class Solver(Protocol):
+    r"""Solves with $K + \lambda I$ for one set of targets after another."""
+
+    @property
+    def n(self) -> int:
+        """Number of examples."""
+
+    @property
+    def k(self) -> int | None:
+        """Number of outputs; `None`: any number share the kernel."""
+
+    @property
+    def ridge(self) -> float:
+        """`lambda`, in the units of the kernel, as far as is known before a solve."""
+
+    @property
+    def trace(self) -> float:
+        """Of the kernel, without ridge, per output.
+
+        Raises:
+            TypeError: it cannot be had.
+        """
+
+    @property
+    def condition_number(self) -> float | None:
+        """Of `K + ridge I`; `None`: known by solving alone."""
+
+    def as_columns(self, targets: ArrayLike) -> NDArray[np.float64]:
+        """`targets` as float64 `(n, k)`.
+
+        Raises:
+            ValueError: shape, dtype or an entry.
+        """
+
+    def row_shape_for(self, targets: NDArray[np.float64]) -> tuple[int, ...]:
+        """What one example has to bring to be predicted, for targets `(n, k)`."""
+
+    def solve(self, targets: ArrayLike) -> Solution:
+        """Coefficients and norm of the function that fits the targets.
+
+        Raises:
+            ValueError: shape, dtype or an entry.
+        """
+
+    def predictions(
+        self,
+        test: NDArray[np.floating],
+        targets: NDArray[np.float64],
+        solution: Solution,
+    ) -> NDArray[np.float64]:
+        """The values `(m, k)` at other examples of the function that was solved for.
+
+        Args:
+            test: `(m, *row_shape)`, see `row_shape_for`.
+            targets: `(n, k)`.
+            solution: `solve(targets)`.
+        """
+
+    def leave_one_out(self, targets: ArrayLike) -> NDArray[np.float64] | None:
+        """Predictions `(n, k)` for each example by the machine that fits all others.
+
+        `None` where they do not come with the solution.
+        """
 
 
 def solver_of(
-    kernel, ridge=0.0, ill_conditioned="error", tolerance=1e-6, preconditioner=None
+    kernel: Kernel,
+    ridge: float = 0.0,
+    ill_conditioned: IllConditioned = "error",
+    tolerance: float = 1e-6,
+    preconditioner: ArrayLike | None = None,
 ) -> Solver:
     """A factorisation as it is, or what solves with an array or an operator.
 
@@ -39,3 +117,11 @@ def solver_of(
             preconditioner=preconditioner,
         )
     return KernelFactorization(kernel, ridge, ill_conditioned=ill_conditioned)
+
+
+def size_of(kernel: Kernel) -> tuple[int | None, int | None]:
+    """Numbers of examples and of outputs, before any work; `None`: none, or any."""
+    if hasattr(kernel, "n"):
+        return kernel.n, getattr(kernel, "k", None)
+    shape = np.shape(kernel)
+    return (shape[0] if shape else None), (shape[2] if len(shape) > 2 else None)

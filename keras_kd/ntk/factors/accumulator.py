@@ -1,10 +1,20 @@
 """One block of a kernel, to which layers add."""
 
 import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from keras_kd.ntk.factors import blas
+
+# Sums over the outputs, keeps a matrix for each, or every pair of outputs.
+Form: TypeAlias = Literal["trace", "per_output", "full"]
+FORMS: tuple[Form, ...] = ("trace", "per_output", "full")
+# An array and the one beside it, on the other side of the kernel.
+_Pair: TypeAlias = Sequence[NDArray[Any]]
+_Inputs: TypeAlias = Sequence[NDArray[Any] | None]
 
 # Pairs of positions are worked off in pieces of so many numbers.
 _PIECE = 1 << 24
@@ -26,13 +36,20 @@ class Accumulator:
         dtype: of the sums.
     """
 
-    def __init__(self, form: str, outputs: int, rows: int, columns: int | None, dtype):
+    def __init__(
+        self,
+        form: Form,
+        outputs: int,
+        rows: int,
+        columns: int | None,
+        dtype: DTypeLike,
+    ) -> None:
         self.form = form
         self.outputs = outputs
         self.rows = rows
         self.symmetric = columns is None
         self.columns = rows if columns is None else columns
-        self._buffers: dict[str, np.ndarray] = {}
+        self._buffers: dict[str, NDArray[Any]] = {}
         width = outputs if form == "full" else 1
         count = outputs if form == "per_output" else 1
         # One matrix a kernel, in the order that BLAS adds to in place.
@@ -42,16 +59,18 @@ class Accumulator:
         ]
 
     @property
-    def dtype(self):
+    def dtype(self) -> np.dtype[Any]:
         return self._totals[0].dtype
 
-    def workspace(self, side: str):
+    def workspace(
+        self, side: str
+    ) -> Callable[[tuple[int, ...], DTypeLike], NDArray[Any]]:
         """A function like `np.empty`, which gives the same memory again and again.
 
         Memory that is new costs as much as what is written to it.
         """
 
-        def empty(shape, dtype):
+        def empty(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
             size = math.prod(shape)
             buffer = self._buffers.get(side)
             if buffer is None or buffer.size < size or buffer.dtype != dtype:
@@ -60,7 +79,7 @@ class Accumulator:
 
         return empty
 
-    def _matrices(self, features):
+    def _matrices(self, features: NDArray[Any]) -> list[tuple[int, NDArray[Any]]]:
         """Features `(q, m, p)` as the matrices whose products are summed, each with
         the total that it goes to."""
         features = np.ascontiguousarray(features, self.dtype)
@@ -69,7 +88,9 @@ class Accumulator:
         keep = self.form == "per_output"
         return [(o if keep else 0, rows) for o, rows in enumerate(features)]
 
-    def add_features(self, left, right=None) -> None:
+    def add_features(
+        self, left: NDArray[Any], right: NDArray[Any] | None = None
+    ) -> None:
         """Adds the products of explicit gradients.
 
         Args:
@@ -77,7 +98,7 @@ class Accumulator:
             right: `(q, columns, p)`; left out where the block is symmetric.
         """
         lefts = self._matrices(left)
-        if self.symmetric:
+        if right is None:
             for total, rows in lefts:
                 blas.add_gram(self._totals[total], rows)
             return
@@ -86,7 +107,7 @@ class Accumulator:
         ):
             blas.add_product(self._totals[total], rows, columns)
 
-    def _products(self, left, right):
+    def _products(self, left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
         """`left @ right.T`, of which the lower triangle counts where symmetric."""
         total = np.zeros((len(left), len(right)), self.dtype, order="F")
         if self.symmetric:
@@ -99,7 +120,7 @@ class Accumulator:
             )
         return total
 
-    def add_outer(self, inputs, cotangents, bias: bool) -> None:
+    def add_outer(self, inputs: _Inputs, cotangents: _Pair, bias: bool) -> None:
         r"""Adds `(A A'^T + 1) * (D D'^T)`, for gradients that are one outer product.
 
         Args:
@@ -116,9 +137,9 @@ class Accumulator:
         a = b = None
         if inputs[0] is not None:
             a = b = self._rows(inputs[0])
-            if not self.symmetric:
+            if not self.symmetric and inputs[1] is not None:
                 b = self._rows(inputs[1])
-        tiles = blas.triangle(self.rows)
+        tiles: Iterable[tuple[slice, slice]] = blas.triangle(self.rows)
         if not self.symmetric:
             whole = slice(0, self.rows)
             tiles = ((panel, whole) for panel in blas.panels(self.columns))
@@ -135,21 +156,23 @@ class Accumulator:
                     product *= common
                 self._totals[total].T[j, i] += product
 
-    def _rows(self, x):
+    def _rows(self, x: NDArray[Any]) -> NDArray[Any]:
         return np.ascontiguousarray(x, self.dtype)
 
-    def _add_outer_of_all_pairs(self, inputs, cotangents, bias: bool) -> None:
+    def _add_outer_of_all_pairs(
+        self, inputs: _Inputs, cotangents: _Pair, bias: bool
+    ) -> None:
         a, b = inputs
         d, e = (x.reshape(-1, x.shape[-1]) for x in cotangents)
         product = self._products(d, e)
-        if a is not None:
+        if a is not None and b is not None:
             common = self._products(a, b)
             if bias:
                 common += 1
             self._times(product, common)
         self._totals[0] += product
 
-    def _times(self, product, common) -> None:
+    def _times(self, product: NDArray[Any], common: NDArray[Any]) -> None:
         q, m, n = self.outputs, self.rows, self.columns
         for o in range(q):
             for p in range(q):
@@ -157,14 +180,14 @@ class Accumulator:
                     common if o == p or not self.symmetric else _mirrored(common)
                 )
 
-    def _paired(self, d):
+    def _paired(self, d: NDArray[Any]) -> list[tuple[int, NDArray[Any]]]:
         """The matrices whose products are summed, and the totals that they go to."""
         if self.form == "per_output":
             return [(o, self._rows(rows)) for o, rows in enumerate(d)]
         # Side by side, so that one product sums over the outputs.
         return [(0, self._rows(np.moveaxis(d, 0, 1).reshape(d.shape[1], -1)))]
 
-    def add_pairs(self, inputs, cotangents, bias: bool) -> None:
+    def add_pairs(self, inputs: _Inputs, cotangents: _Pair, bias: bool) -> None:
         r"""Adds `sum_{t,s} (a_t . a'_s + 1) (d_t . d'_s)`, never forming a gradient.
 
         Args:
@@ -182,26 +205,33 @@ class Accumulator:
             for j in range(0, i + 1 if half else self.columns, step):
                 left, right = slice(i, i + step), slice(j, min(j + step, self.columns))
                 common = None
-                if a is not None:
+                if a is not None and b is not None:
                     common = _flat(a[left], self.dtype) @ _flat(b[right], self.dtype).T
                     if bias:
                         common += 1
                 self._add_piece(left, right, common, d[:, left], e[:, right])
 
-    def _add_piece(self, left, right, common, d, e) -> None:
-        def summed(p, q):
+    def _add_piece(
+        self,
+        left: slice,
+        right: slice,
+        common: NDArray[Any] | None,
+        d: NDArray[Any],
+        e: NDArray[Any],
+    ) -> None:
+        def summed(p: NDArray[Any], q: NDArray[Any]) -> NDArray[Any]:
             m, n = p.shape[0], q.shape[0]
             product = _flat(p, self.dtype) @ _flat(q, self.dtype).T
             if common is not None:
                 product *= common
-            return product.reshape(m, p.shape[1], n, q.shape[1]).sum((1, 3))
+            return np.asarray(product.reshape(m, p.shape[1], n, q.shape[1]).sum((1, 3)))
 
         if self.form == "full":
             for o in range(self.outputs):
-                for p in range(self.outputs):
+                for other in range(self.outputs):
                     rows = slice(o * self.rows + left.start, None)
-                    columns = slice(p * self.columns + right.start, None)
-                    piece = summed(d[o], e[p])
+                    columns = slice(other * self.columns + right.start, None)
+                    piece = summed(d[o], e[other])
                     view = self._totals[0][rows, columns]
                     view[: piece.shape[0], : piece.shape[1]] += piece
             return
@@ -214,7 +244,7 @@ class Accumulator:
         q = np.moveaxis(e, 0, 2).reshape(*e.shape[1:3], -1)
         self._totals[0][left, right] += summed(p, q)
 
-    def result(self) -> np.ndarray:
+    def result(self) -> NDArray[Any]:
         """`(rows, columns)`, `(rows, columns, q)` or `(rows, columns, q, q)`."""
         if self.symmetric:
             totals = [_mirrored(total) for total in self._totals]
@@ -229,7 +259,7 @@ class Accumulator:
         return np.ascontiguousarray(full.transpose(1, 3, 0, 2))
 
 
-def _mirrored(total):
+def _mirrored(total: NDArray[Any]) -> NDArray[Any]:
     """The lower triangle and its reflection, in place: exactly symmetric."""
     for i in range(0, len(total), _STRIPE):
         stripe = slice(i, i + _STRIPE)
@@ -241,5 +271,5 @@ def _mirrored(total):
     return total.T
 
 
-def _flat(x, dtype):
+def _flat(x: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
     return np.ascontiguousarray(x.reshape(-1, x.shape[-1]), dtype)

@@ -6,8 +6,10 @@ beside them. SciPy's rectangular product adds to its result without a temporary.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import blas
 
 # Examples a symmetric product.
@@ -28,7 +30,7 @@ def triangle(n: int) -> Iterator[tuple[slice, slice]]:
             yield panel, slice(panel.stop, n)
 
 
-def add_gram(total: np.ndarray, rows: np.ndarray) -> None:
+def add_gram(total: NDArray[Any], rows: NDArray[Any]) -> None:
     """`total += rows @ rows.T`, in the lower triangle alone.
 
     Args:
@@ -40,7 +42,7 @@ def add_gram(total: np.ndarray, rows: np.ndarray) -> None:
         total.T[i, j] += rows[i] @ rows[j].T
 
 
-def add_product(total: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:
+def add_product(total: NDArray[Any], left: NDArray[Any], right: NDArray[Any]) -> None:
     """`total += left @ right.T`.
 
     Args:
@@ -60,7 +62,7 @@ def add_product(total: np.ndarray, left: np.ndarray, right: np.ndarray) -> None:
     )
 
 
-def _in_place(total) -> int:
+def _in_place(total: NDArray[Any]) -> int:
     # SciPy would silently add to a copy.
     if not total.flags.f_contiguous:
         raise ValueError(

@@ -7,11 +7,13 @@ they are cut from.
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import DTypeLike, NDArray
 
 
 @dataclass(frozen=True)
@@ -22,41 +24,41 @@ class Positions:
         values: `(m, t, g, i)`.
     """
 
-    values: np.ndarray
+    values: NDArray[Any]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.values)
 
     @property
     def positions(self) -> int:
-        return self.values.shape[1]
+        return int(self.values.shape[1])
 
     @property
     def size(self) -> int:
         """Columns of one group."""
-        return self.values.shape[3]
+        return int(self.values.shape[3])
 
     @property
     def stored(self) -> int:
         """Numbers held for one example."""
         return math.prod(self.values.shape[1:])
 
-    def in_dtype(self, dtype) -> "Positions":
+    def in_dtype(self, dtype: DTypeLike) -> "Positions":
         return Positions(self.values.astype(dtype, copy=False))
 
-    def take(self, rows) -> "Positions":
+    def take(self, rows: slice) -> "Positions":
         return Positions(self.values[rows])
 
-    def blocks(self, count: int, others) -> list[slice]:
+    def blocks(self, count: int, others: Sequence["Inputs"]) -> list[slice]:
         """All columns in blocks of at most about `count`."""
         return _equal_slices(self.size, count)
 
-    def columns(self, block=None) -> np.ndarray:
+    def columns(self, block: Any = None) -> NDArray[Any]:
         """`(m, t, g, columns of the block)`; all of them without a block."""
         return self.values if block is None else self.values[..., block]
 
-    @staticmethod
-    def concatenate(parts: list["Positions"]) -> "Positions":
+    @classmethod
+    def concatenate(cls, parts: Sequence["Positions"]) -> "Positions":
         return Positions(np.concatenate([part.values for part in parts]))
 
 
@@ -80,10 +82,10 @@ class Patches:
         geometry: of the convolution.
     """
 
-    images: np.ndarray
+    images: NDArray[Any]
     geometry: Geometry
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.images)
 
     @property
@@ -92,19 +94,19 @@ class Patches:
 
     @property
     def size(self) -> int:
-        return math.prod(self.geometry.kernel) * self.images.shape[-1]
+        return math.prod(self.geometry.kernel) * int(self.images.shape[-1])
 
     @property
     def stored(self) -> int:
         return math.prod(self.images.shape[1:])
 
-    def in_dtype(self, dtype) -> "Patches":
+    def in_dtype(self, dtype: DTypeLike) -> "Patches":
         return Patches(self.images.astype(dtype, copy=False), self.geometry)
 
-    def take(self, rows) -> "Patches":
+    def take(self, rows: slice) -> "Patches":
         return Patches(self.images[rows], self.geometry)
 
-    def blocks(self, count: int, others) -> list[tuple[slice, ...]]:
+    def blocks(self, count: int, others: Sequence["Inputs"]) -> list[tuple[slice, ...]]:
         # A part of every axis of the kernel and of the channels, whole ones from the
         # last axis on: no patch is cut twice, and what is copied lies together.
         parts = []
@@ -113,7 +115,7 @@ class Patches:
             count //= size
         return list(itertools.product(*reversed(parts)))
 
-    def columns(self, block=None) -> np.ndarray:
+    def columns(self, block: Any = None) -> NDArray[Any]:
         shape = self.geometry
         axes = range(1, 1 + len(shape.kernel))
         *offsets, channels = block or [slice(None)] * (1 + len(axes))
@@ -135,8 +137,8 @@ class Patches:
         windows = np.moveaxis(windows, len(axes) + 2, -1)
         return windows.reshape(m, self.positions, g, -1)
 
-    @staticmethod
-    def concatenate(parts: list["Patches"]) -> "Patches":
+    @classmethod
+    def concatenate(cls, parts: Sequence["Patches"]) -> "Patches":
         images = np.concatenate([part.images for part in parts])
         return Patches(images, parts[0].geometry)
 
@@ -151,38 +153,38 @@ class OneHot:
         dtype: of the columns.
     """
 
-    ids: np.ndarray
+    ids: NDArray[Any]
     size: int
-    dtype: np.dtype
+    dtype: np.dtype[Any]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def positions(self) -> int:
-        return self.ids.shape[1]
+        return int(self.ids.shape[1])
 
     @property
     def stored(self) -> int:
-        return self.ids.shape[1]
+        return int(self.ids.shape[1])
 
-    def in_dtype(self, dtype) -> "OneHot":
+    def in_dtype(self, dtype: DTypeLike) -> "OneHot":
         return OneHot(self.ids, self.size, np.dtype(dtype))
 
-    def take(self, rows) -> "OneHot":
+    def take(self, rows: slice) -> "OneHot":
         return OneHot(self.ids[rows], self.size, self.dtype)
 
-    def blocks(self, count: int, others) -> list[np.ndarray]:
+    def blocks(self, count: int, others: Sequence["Inputs"]) -> list[NDArray[Any]]:
         # Only rows of the table that occur have a gradient.
         present = np.unique(np.concatenate([self.ids.ravel(), *_ids(others)]))
         return np.array_split(present, max(1, math.ceil(len(present) / count)))
 
-    def columns(self, block=None) -> np.ndarray:
+    def columns(self, block: Any = None) -> NDArray[Any]:
         block = np.arange(self.size) if block is None else block
-        return (self.ids[:, :, None, None] == block).astype(self.dtype)
+        return np.asarray(self.ids[:, :, None, None] == block, self.dtype)
 
-    @staticmethod
-    def concatenate(parts: list["OneHot"]) -> "OneHot":
+    @classmethod
+    def concatenate(cls, parts: Sequence["OneHot"]) -> "OneHot":
         ids = np.concatenate([part.ids for part in parts])
         return OneHot(ids, parts[0].size, parts[0].dtype)
 
@@ -192,8 +194,8 @@ def _equal_slices(size: int, largest: int) -> list[slice]:
     return [slice(int(i), int(j)) for i, j in itertools.pairwise(edges)]
 
 
-def _ids(others) -> list[np.ndarray]:
+def _ids(others: Sequence[Any]) -> list[NDArray[Any]]:
     return [other.ids.ravel() for other in others]
 
 
-Inputs = Positions | Patches | OneHot
+Inputs: TypeAlias = Positions | Patches | OneHot

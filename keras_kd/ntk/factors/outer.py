@@ -1,11 +1,15 @@
 """Per-example gradients of a layer that is linear in its kernel, kept as factors."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
-from keras_kd.ntk.factors.accumulator import Accumulator
+from keras_kd.ntk.factors.accumulator import Accumulator, Form
 from keras_kd.ntk.factors.explicit import Explicit, diagonal_of
+from keras_kd.ntk.factors.factor import Directions, Factor, Method
 from keras_kd.ntk.factors.inputs import Inputs
 from keras_kd.ntk.factors.threads import in_threads
 
@@ -29,7 +33,7 @@ class Layout:
     axes: tuple[int, ...]
     permutation: tuple[int, ...]
 
-    def to_variable(self, gradients: np.ndarray) -> np.ndarray:
+    def to_variable(self, gradients: NDArray[Any]) -> NDArray[Any]:
         """`(..., g, i, o)` as `(..., size)`, in the variable's order."""
         lead = gradients.shape[:-3]
         split = gradients.reshape(*lead, *self.axes)
@@ -37,7 +41,7 @@ class Layout:
         order = (*range(n), *(n + axis for axis in self.permutation))
         return split.transpose(order).reshape(*lead, -1)
 
-    def from_variable(self, flat: np.ndarray, groups: int, size: int) -> np.ndarray:
+    def from_variable(self, flat: NDArray[Any], groups: int, size: int) -> NDArray[Any]:
         """A direction, flat in the variable's order, as `(g, i, o)`."""
         shape = [self.axes[axis] for axis in self.permutation]
         split = flat.reshape(shape).transpose(np.argsort(self.permutation))
@@ -61,18 +65,20 @@ class OuterProduct:
     kernel: int | None
     bias: int | None
     layout: Layout
-    calls: tuple[tuple[Inputs, np.ndarray], ...]
+    calls: tuple[tuple[Inputs, NDArray[Any]], ...]
     prefer: str = "auto"
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.calls[0][0])
 
     @property
     def variables(self) -> tuple[int, ...]:
+        """Whose gradients these are."""
         return tuple(v for v in (self.kernel, self.bias) if v is not None)
 
     @property
     def stored(self) -> int:
+        """Numbers held for one example."""
         return sum(a.stored + d[:, 0].size for a, d in self.calls)
 
     @property
@@ -82,38 +88,42 @@ class OuterProduct:
         t = sum(a.positions for a, _ in self.calls)
         return q, t, g, self.calls[0][0].size if self.kernel is not None else 0, o
 
-    def _explicit_cost(self, form: str) -> float:
+    def _explicit_cost(self, form: Form) -> float:
         q, _, g, i, o = self._sizes
         pairs = q * q if form == "full" else q
         return 2.0 * pairs * g * o * (i + (self.bias is not None))
 
-    def _structured_cost(self, form: str) -> float:
+    def _structured_cost(self, form: Form) -> float:
         q, t, g, i, o = self._sizes
         pairs = q * q if form == "full" else q
         each = 1 if form == "trace" else pairs
         return g * t * t * (2.0 * (i + pairs * o) + _ELEMENTWISE * (t > 1) * each)
 
-    def method(self, form: str) -> str:
+    def preferring(self, implementation: str) -> "OuterProduct":
+        """The same, told whether to count what is cheaper or to form no gradient."""
+        return replace(self, prefer=implementation)
+
+    def method(self, form: Form) -> Method:
         """`"explicit"`, or `"outer"` (one position) or `"pairs"` (of positions)."""
-        structured = "outer" if self._sizes[1] == 1 else "pairs"
+        structured: Method = "outer" if self._sizes[1] == 1 else "pairs"
         if self.prefer == "structured":
             return structured
         # Beside the pairs, forming the gradients is linear in the examples.
         cheaper = self._structured_cost(form) <= self._explicit_cost(form)
         return structured if cheaper else "explicit"
 
-    def pair_cost(self, form: str) -> float:
+    def pair_cost(self, form: Form) -> float:
         """Floating-point operations for one pair of examples."""
         if self.method(form) == "explicit":
             return self._explicit_cost(form)
         return self._structured_cost(form)
 
-    def example_cost(self, form: str) -> float:
+    def example_cost(self, form: Form) -> float:
         """Floating-point operations for one example, before any product."""
         q, t, g, i, o = self._sizes
         return 2.0 * q * t * g * i * o if self.method(form) == "explicit" else 0.0
 
-    def add_to(self, total: Accumulator, other=None) -> None:
+    def add_to(self, total: Accumulator, other: "OuterProduct | None" = None) -> None:
         """Adds the products with `other`'s gradients, or with these themselves."""
         method = self.method(total.form)
         if method == "explicit":
@@ -123,21 +133,21 @@ class OuterProduct:
             [self._joined()] * 2 if other is None else [self._joined(), other._joined()]
         )
         # One position has no axis of positions.
-        at = 0 if method == "outer" else slice(None)
+        at: Any = 0 if method == "outer" else slice(None)
         add = total.add_outer if method == "outer" else total.add_pairs
         for g in range(self._sizes[2]):
             inputs = [None if a is None else a[:, at, g] for a, _ in sides]
             cotangents = [d[:, :, at, g] for _, d in sides]
             add(inputs, cotangents, self.bias is not None)
 
-    def _joined(self):
+    def _joined(self) -> tuple[NDArray[Any] | None, NDArray[Any]]:
         """All calls as one, their positions after one another."""
         d = np.concatenate([d for _, d in self.calls], axis=2)
         if self.kernel is None:
             return None, d
         return np.concatenate([a.columns() for a, _ in self.calls], axis=1), d
 
-    def _add_explicit(self, total: Accumulator, other) -> None:
+    def _add_explicit(self, total: Accumulator, other: "OuterProduct | None") -> None:
         q, _, g, _, o = self._sizes
         rows = max(len(self), 0 if other is None else len(other))
         if self.kernel is not None:
@@ -154,11 +164,15 @@ class OuterProduct:
             right = None if other is None else other._bias_gradients()
             total.add_features(self._bias_gradients(), right)
 
-    def _flat_gradients(self, block=None, empty=np.empty) -> np.ndarray:
+    def _flat_gradients(
+        self, block: Any = None, empty: Callable[..., NDArray[Any]] = np.empty
+    ) -> NDArray[Any]:
         gradients = self._kernel_gradients(block, empty)
         return gradients.reshape(*gradients.shape[:2], -1)
 
-    def _kernel_gradients(self, block=None, empty=np.empty) -> np.ndarray:
+    def _kernel_gradients(
+        self, block: Any = None, empty: Callable[..., NDArray[Any]] = np.empty
+    ) -> NDArray[Any]:
         """`(q, m, g, columns of the block, o)`."""
         q, t, g, i, o = self._sizes
         step = max(1, _CACHED // (t * g * i))
@@ -166,7 +180,7 @@ class OuterProduct:
         shape = (q, len(self), g, columns, o)
         result = empty(shape, self.calls[0][1].dtype)
 
-        def form(rows) -> None:
+        def form(rows: slice) -> None:
             for call, (inputs, d) in enumerate(self.calls):
                 a = inputs.take(rows).columns(block).transpose(0, 2, 3, 1)
                 if call == 0:
@@ -177,11 +191,11 @@ class OuterProduct:
         in_threads(form, (slice(i, i + step) for i in range(0, len(self), step)))
         return result
 
-    def _bias_gradients(self) -> np.ndarray:
-        sums = sum(d.sum(2) for _, d in self.calls)
-        return sums.reshape(*sums.shape[:2], -1)
+    def _bias_gradients(self) -> NDArray[Any]:
+        sums: Any = sum(d.sum(2) for _, d in self.calls)
+        return np.asarray(sums.reshape(*sums.shape[:2], -1))
 
-    def gradients(self) -> dict[int, np.ndarray]:
+    def gradients(self) -> dict[int, NDArray[Any]]:
         """`{variable: (q, m, size)}`, each example's gradient written out."""
         found = {}
         if self.kernel is not None:
@@ -190,10 +204,10 @@ class OuterProduct:
             found[self.bias] = self._bias_gradients()
         return found
 
-    def squared_norms(self, form: str) -> np.ndarray:
+    def squared_norms(self, form: Form) -> NDArray[Any]:
         """`(m,)`, `(m, q)` or `(m, q, q)`: the kernel's diagonal."""
         q, t, g, i, o = self._sizes
-        norms: np.ndarray | float = 0.0
+        norms: Any = 0.0
         if self.kernel is not None:
             if t == 1 and g == 1:
                 inputs, d = self.calls[0]
@@ -212,14 +226,14 @@ class OuterProduct:
             norms = norms + diagonal_of(self._bias_gradients(), form)
         return np.asarray(norms)
 
-    def is_like(self, other) -> bool:
+    def is_like(self, other: Factor) -> bool:
         """Whether `other` is of another call of the same layer."""
         return isinstance(other, OuterProduct) and (
             (self.kernel, self.bias, self.layout)
             == (other.kernel, other.bias, other.layout)
         )
 
-    def with_calls_of(self, others) -> "OuterProduct":
+    def with_calls_of(self, others: Sequence["OuterProduct"]) -> "OuterProduct":
         """All calls of factors that are alike."""
         return replace(self, calls=tuple(c for other in others for c in other.calls))
 
@@ -228,12 +242,12 @@ class OuterProduct:
         calls = tuple((a.take(rows), d[:, rows]) for a, d in self.calls)
         return replace(self, calls=calls)
 
-    def pull(self, weights) -> dict[int, np.ndarray]:
+    def pull(self, weights: NDArray[Any]) -> dict[int, NDArray[Any]]:
         """`J^T weights`: `{variable: flat sum}`, for `weights` `(q, m)`."""
         _, t, g, i, o = self._sizes
-        found: dict[int, np.ndarray] = {}
+        found: dict[int, NDArray[Any]] = {}
         step = max(1, _PIECE // max(1, t * g * i))
-        total = 0.0
+        total: Any = 0.0
         for inputs, d in self.calls:
             # Weighted and summed over the outputs: one cotangent a position.
             weighted = np.einsum("qmtgo,qm->mtgo", d, weights)
@@ -252,7 +266,7 @@ class OuterProduct:
             found[self.kernel] = self.layout.to_variable(np.asarray(total))
         return found
 
-    def push(self, directions) -> np.ndarray:
+    def push(self, directions: dict[int, NDArray[Any]]) -> NDArray[Any]:
         """`J directions`: `(q, m)`, for `{variable: flat direction}`."""
         q, t, g, i, o = self._sizes
         total = np.zeros((q, len(self)), self.calls[0][1].dtype)
@@ -262,7 +276,7 @@ class OuterProduct:
         for inputs, d in self.calls:
             for first in range(0, len(self), step):
                 rows = slice(first, first + step)
-                moved: np.ndarray | float = 0.0
+                moved: Any = 0.0
                 if self.kernel is not None:
                     a = inputs.take(rows).columns()
                     flat = a.reshape(-1, g, i).swapaxes(0, 1) @ kernel
@@ -272,7 +286,7 @@ class OuterProduct:
                 total[:, rows] += np.einsum("qmtgo,mtgo->qm", d[:, rows], moved)
         return total
 
-    def project(self, signs, directions) -> np.ndarray:
+    def project(self, signs: NDArray[Any], directions: Directions) -> NDArray[Any]:
         """Random projections `(m, dim)`, see `keras_kd.ntk.ntk_features`.
 
         Args:
@@ -306,7 +320,9 @@ class OuterProduct:
         small = q * g * i * o <= _PIECE
         return self.prefer != "structured" and small and gradients < positions
 
-    def _project_gradients(self, total, signs, sides) -> None:
+    def _project_gradients(
+        self, total: NDArray[Any], signs: NDArray[Any], sides: list[list[NDArray[Any]]]
+    ) -> None:
         q, _, g, i, o = self._sizes
         dim = signs.shape[1]
         step = max(1, _BLOCK // (q * max(g * i * o, dim)))
@@ -322,7 +338,9 @@ class OuterProduct:
                     for of_output, sign in zip(part, signs, strict=True):
                         total[rows] += of_output @ both * sign
 
-    def _project_positions(self, total, signs, sides) -> None:
+    def _project_positions(
+        self, total: NDArray[Any], signs: NDArray[Any], sides: list[list[NDArray[Any]]]
+    ) -> None:
         _, t, g, i, o = self._sizes
         step = max(1, _PIECE // (8 * t * max(g * i, g * o, signs.shape[1])))
         for inputs, d in self.calls:
@@ -337,7 +355,7 @@ class OuterProduct:
                         # Summed over positions first, signed afterwards.
                         total[rows] += (a * (of_output @ right)).sum(1) * sign
 
-    def in_dtype(self, dtype) -> "OuterProduct":
+    def in_dtype(self, dtype: DTypeLike) -> "OuterProduct":
         """The same in another precision."""
         calls = tuple(
             (a.in_dtype(dtype), d.astype(dtype, copy=False)) for a, d in self.calls
@@ -348,7 +366,7 @@ class OuterProduct:
         """These gradients for some of the outputs."""
         return replace(self, calls=tuple((a, d[outputs]) for a, d in self.calls))
 
-    def compact(self, form: str) -> list["OuterProduct | Explicit"]:
+    def compact(self, form: Form) -> Sequence[Factor]:
         """The same gradients written out, where that takes less memory."""
         q, _, g, i, o = self._sizes
         written = q * g * o * (i + (self.bias is not None))
@@ -356,8 +374,9 @@ class OuterProduct:
             return [self]
         return [Explicit(v, values) for v, values in self.gradients().items()]
 
-    @staticmethod
-    def concatenate(parts: list["OuterProduct"]) -> "OuterProduct":
+    @classmethod
+    def concatenate(cls, parts: Sequence["OuterProduct"]) -> "OuterProduct":
+        """The gradients of several batches of examples, one after another."""
         calls = []
         for same in zip(*(part.calls for part in parts), strict=True):
             kind = type(same[0][0])

@@ -4,11 +4,14 @@ import functools
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
 
+Item = TypeVar("Item")
 
-def in_threads(function: Callable, items: Iterable) -> None:
+
+def in_threads(function: Callable[[Item], None], items: Iterable[Item]) -> None:
     """Calls `function` for every item, on all cores, BLAS on one thread in each."""
     items = list(items)
     if len(items) == 1:

@@ -5,6 +5,8 @@ the output of the part that is linear in the weights, and says what the weights'
 gradients are made of.
 """
 
+from typing import Any
+
 import keras
 
 from keras_kd.keras_internals import is_rematerialized
@@ -21,11 +23,12 @@ from keras_kd.ntk.rules.normalization import (
     rms_normalization,
 )
 from keras_kd.ntk.rules.prelu import prelu
+from keras_kd.ntk.rules.site import Rule
 
 _layers = keras.layers
 
 # By the function that a class runs: a subclass with a `call` of its own has no rule.
-_RULES = {
+_RULES: dict[Any, Rule] = {
     cls.call: rule
     for rule, classes in {
         dense: [_layers.Dense],
@@ -52,7 +55,7 @@ _RULES = {
 _OPAQUE = (_layers.RNN, _layers.Bidirectional, _layers.TimeDistributed)
 
 
-def rule_of(layer):
+def rule_of(layer: keras.layers.Layer) -> Rule | None:
     """The rule for a layer's own weights; `None` where there is none that holds."""
     if (
         getattr(layer, "quantization_mode", None)
@@ -69,11 +72,11 @@ def rule_of(layer):
     return rule
 
 
-def _has_call_of_its_own(layer) -> bool:
+def _has_call_of_its_own(layer: keras.layers.Layer) -> bool:
     call = layer.__dict__.get("call")
     return call is not None and not hasattr(call, "is_watcher")
 
 
-def is_opaque(layer) -> bool:
+def is_opaque(layer: keras.layers.Layer) -> bool:
     """Whether the layers inside of `layer` are out of reach."""
     return isinstance(layer, _OPAQUE) or is_rematerialized(layer)

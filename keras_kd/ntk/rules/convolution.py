@@ -1,5 +1,8 @@
 """Convolutions, of any rank, with strides, dilation and groups."""
 
+from typing import Any
+
+import keras
 from keras import ops
 
 from keras_kd.ntk.factors.outer import Layout
@@ -9,10 +12,10 @@ from keras_kd.ntk.rules.geometry import (
     channels_last,
     geometry,
 )
-from keras_kd.ntk.rules.site import outer_of_patches
+from keras_kd.ntk.rules.site import Parts, Site, outer_of_patches
 
 
-def convolution(layer, site, inputs):
+def convolution(layer: keras.layers.Layer, site: Site, inputs: Any) -> Any:
     x, padding = inputs, layer.padding
     if padding == "causal":
         x = ops.pad(x, causal_padding(layer))
@@ -35,7 +38,7 @@ def convolution(layer, site, inputs):
         i *= k
     layout = Layout((g, i, filters // g), (1, 0, 2))
 
-    def factors(images, d):
+    def factors(images: Any, d: Any) -> Parts:
         images = channels_last(images, layer)
         d = channels_last(d, layer, 2)
         q, m, *points, _ = d.shape

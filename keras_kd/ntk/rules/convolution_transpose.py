@@ -1,13 +1,16 @@
 """Transposed convolutions: the cotangents are cut into patches, not the inputs."""
 
+from typing import Any
+
+import keras
 from keras import ops
 
 from keras_kd.ntk.factors.outer import Layout
 from keras_kd.ntk.rules.geometry import add_bias, channels_last, geometry, windows
-from keras_kd.ntk.rules.site import explicit, outer, summed_to
+from keras_kd.ntk.rules.site import Parts, Site, explicit, outer, summed_to
 
 
-def convolution_transpose(layer, site, inputs):
+def convolution_transpose(layer: keras.layers.Layer, site: Site, inputs: Any) -> Any:
     y = ops.conv_transpose(
         inputs,
         layer.kernel,
@@ -26,11 +29,11 @@ def convolution_transpose(layer, site, inputs):
         points *= k
     layout = Layout((1, channels, points * filters), (0, 2, 1))
 
-    def factors(x, d):
+    def factors(x: Any, d: Any) -> Parts:
         x = channels_last(x, layer)
         d = channels_last(d, layer, 2)
         q, m, *spatial, _ = d.shape
-        parts = []
+        parts: Parts = []
         if bias is not None:
             parts += explicit(bias, summed_to(d, (*(1 for _ in spatial), filters)))
         if kernel is not None:

@@ -3,6 +3,9 @@
 Their kernels are small, a patch for each channel: the gradients are written out.
 """
 
+from typing import Any
+
+import keras
 from keras import ops
 
 from keras_kd.ntk.factors.outer import Layout
@@ -13,10 +16,10 @@ from keras_kd.ntk.rules.geometry import (
     geometry,
     windows,
 )
-from keras_kd.ntk.rules.site import explicit, outer, summed_to
+from keras_kd.ntk.rules.site import Parts, Site, explicit, outer, summed_to
 
 
-def depthwise(layer, site, inputs):
+def depthwise(layer: keras.layers.Layer, site: Site, inputs: Any) -> Any:
     y = ops.depthwise_conv(
         inputs,
         layer.kernel,
@@ -29,8 +32,8 @@ def depthwise(layer, site, inputs):
     kernel = site.place(layer.kernel)
     bias = site.place(layer.bias) if layer.use_bias else None
 
-    def factors(images, d):
-        parts = []
+    def factors(images: Any, d: Any) -> Parts:
+        parts: Parts = []
         if bias is not None:
             last = channels_last(d, layer, 2)
             shape = (*(1 for _ in last.shape[2:-1]), last.shape[-1])
@@ -44,7 +47,9 @@ def depthwise(layer, site, inputs):
     return y if layer.activation is None else layer.activation(y)
 
 
-def _kernel_gradients(layer, kernel, images, d, padding=None):
+def _kernel_gradients(
+    layer: keras.layers.Layer, kernel: keras.Variable, images: Any, d: Any
+) -> Any:
     """`(q, m, points, channels, multiplier)`."""
     images = channels_last(images, layer)
     d = channels_last(d, layer, 2)
@@ -56,7 +61,7 @@ def _kernel_gradients(layer, kernel, images, d, padding=None):
         sizes,
         layer.strides,
         layer.dilation_rate,
-        layer.padding if padding is None else padding,
+        layer.padding,
     )
     d = ops.reshape(d, (q, m, *points, channels, multiplier))
     axes = tuple(range(2, 2 + len(points)))
@@ -69,7 +74,7 @@ def _kernel_gradients(layer, kernel, images, d, padding=None):
     )
 
 
-def separable(layer, site, inputs):
+def separable(layer: keras.layers.Layer, site: Site, inputs: Any) -> Any:
     x, padding = inputs, layer.padding
     if padding == "causal":
         x = ops.pad(x, causal_padding(layer))
@@ -88,14 +93,14 @@ def separable(layer, site, inputs):
     channels, filters = layer.pointwise_kernel.shape[-2:]
     layout = Layout((1, channels, filters), (0, 1, 2))
 
-    def depthwise_factors(images, d):
+    def depthwise_factors(images: Any, d: Any) -> Parts:
         if first is None:
             return []
         return explicit(
             first, _kernel_gradients(layer, layer.depthwise_kernel, images, d)
         )
 
-    def pointwise_factors(a, d):
+    def pointwise_factors(a: Any, d: Any) -> Parts:
         a = channels_last(a, layer)
         d = channels_last(d, layer, 2)
         m = a.shape[0]

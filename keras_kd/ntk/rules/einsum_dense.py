@@ -2,14 +2,16 @@
 
 import math
 import string
+from typing import Any
 
+import keras
 from keras import ops
 
 from keras_kd.ntk.factors.outer import Layout
-from keras_kd.ntk.rules.site import explicit, outer, summed_to
+from keras_kd.ntk.rules.site import Parts, Site, explicit, outer, summed_to
 
 
-def is_supported(layer) -> bool:
+def is_supported(layer: keras.layers.Layer) -> bool:
     """Whether examples are one axis, and no axis is summed that the kernel lacks."""
     try:
         inputs, kernel, outputs = _axes(layer, len(layer.input_spec.shape))
@@ -27,7 +29,7 @@ def is_supported(layer) -> bool:
     )
 
 
-def _axes(layer, rank: int) -> tuple[str, str, str]:
+def _axes(layer: keras.layers.Layer, rank: int) -> tuple[str, str, str]:
     """The letters of inputs, kernel and outputs, ellipses written out."""
     left, outputs = layer.equation.replace(" ", "").split("->")
     inputs, kernel = left.split(",")
@@ -36,7 +38,7 @@ def _axes(layer, rank: int) -> tuple[str, str, str]:
     return inputs.replace("...", rest), kernel, outputs.replace("...", rest)
 
 
-def einsum_dense(layer, site, inputs):
+def einsum_dense(layer: keras.layers.Layer, site: Site, inputs: Any) -> Any:
     y = ops.einsum(layer.equation, inputs, layer.kernel)
     if layer.bias is not None:
         y = ops.add(y, layer.bias)
@@ -53,9 +55,9 @@ def einsum_dense(layer, site, inputs):
     g, i, o = (math.prod(sizes[c] for c in part) for part in (grouped, summed, made))
     place, bias = site.place(layer.kernel), site.place(layer.bias)
 
-    def factors(a, d):
+    def factors(a: Any, d: Any) -> Parts:
         q, m = d.shape[:2]
-        parts = []
+        parts: Parts = []
         if bias is not None:
             shape = layer.bias.shape
             shape = (1,) * (len(outs) - 1 - len(shape)) + tuple(shape)

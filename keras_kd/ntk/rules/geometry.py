@@ -1,11 +1,22 @@
 """How convolutions of each padding cut patches."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import keras
 from keras import ops
 
 from keras_kd.ntk.factors.inputs import Geometry
 
 
-def geometry(inputs, outputs, kernel, strides, dilation, padding: str) -> Geometry:
+def geometry(
+    inputs: Sequence[int],
+    outputs: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilation: Sequence[int],
+    padding: str,
+) -> Geometry:
     """The geometry of a convolution from `inputs` to `outputs` points.
 
     Args:
@@ -28,7 +39,7 @@ def geometry(inputs, outputs, kernel, strides, dilation, padding: str) -> Geomet
     )
 
 
-def causal_padding(layer) -> list[tuple[int, int]]:
+def causal_padding(layer: keras.layers.Layer) -> list[tuple[int, int]]:
     """How many zeros a causal convolution puts before the first point of its inputs."""
     points = [
         ((k - 1) * r, 0)
@@ -39,7 +50,7 @@ def causal_padding(layer) -> list[tuple[int, int]]:
     return [(0, 0), (0, 0), *points]
 
 
-def windows(images, shape: Geometry) -> list:
+def windows(images: Any, shape: Geometry) -> list[Any]:
     """For each point of the kernel, the images' values under it, `(m, *outputs, ...)`.
 
     Args:
@@ -61,21 +72,21 @@ def windows(images, shape: Geometry) -> list:
     return found
 
 
-def _offsets(kernel) -> list[tuple[int, ...]]:
+def _offsets(kernel: Sequence[int]) -> list[tuple[int, ...]]:
     offsets: list[tuple[int, ...]] = [()]
     for k in kernel:
         offsets = [(*offset, i) for offset in offsets for i in range(k)]
     return offsets
 
 
-def channels_last(tensor, layer, lead: int = 1):
+def channels_last(tensor: Any, layer: keras.layers.Layer, lead: int = 1) -> Any:
     """A layer's tensor with its channels at the end, behind `lead` axes of examples."""
     if layer.data_format == "channels_first":
         return ops.moveaxis(tensor, lead, -1)
     return tensor
 
 
-def add_bias(y, layer):
+def add_bias(y: Any, layer: keras.layers.Layer) -> Any:
     """Adds a convolution's bias, one number a channel."""
     if not layer.use_bias:
         return y

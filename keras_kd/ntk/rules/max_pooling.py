@@ -5,9 +5,12 @@ the same gradient (to the first of equal maxima).
 """
 
 import itertools
+from typing import Any
 
 import keras
 from keras import ops
+
+from keras_kd.ntk.rules.site import Site
 
 _CLASSES = (
     keras.layers.MaxPooling1D,
@@ -16,7 +19,7 @@ _CLASSES = (
 )
 
 
-def is_simple(layer) -> bool:
+def is_simple(layer: keras.layers.Layer) -> bool:
     """Whether the windows of a max pooling layer tile its inputs."""
     return (
         type(layer) in _CLASSES
@@ -25,7 +28,7 @@ def is_simple(layer) -> bool:
     )
 
 
-def max_pooling(layer, site, inputs):
+def max_pooling(layer: keras.layers.Layer, site: Site, inputs: Any) -> Any:
     first = 1 if layer.data_format == "channels_last" else 2
     sizes = layer.pool_size
     points = [inputs.shape[first + i] // size for i, size in enumerate(sizes)]

@@ -4,13 +4,23 @@ The normalised input is taken itself, never as `(y - beta) / gamma`, which a `ga
 of zero would lose.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
-from keras_kd.ntk.rules.site import explicit, summed_to
+from keras_kd.ntk.rules.site import Parts, Site, explicit, summed_to
 
 
-def _scaled(site, normalized, scale, shift, shape, dtype):
+def _scaled(
+    site: Site,
+    normalized: Any,
+    scale: keras.Variable | None,
+    shift: keras.Variable | None,
+    shape: tuple[int, ...],
+    dtype: str,
+) -> Any:
     """`normalized * scale + shift`, tapped.
 
     Args:
@@ -27,8 +37,8 @@ def _scaled(site, normalized, scale, shift, shape, dtype):
         y = y + ops.reshape(ops.cast(shift, y.dtype), (1, *shape))
     gamma, beta = site.place(scale), site.place(shift)
 
-    def factors(x, d):
-        parts = []
+    def factors(x: Any, d: Any) -> Parts:
+        parts: Parts = []
         if gamma is not None:
             parts += explicit(gamma, summed_to(d * x[None], shape))
         if beta is not None:
@@ -38,17 +48,17 @@ def _scaled(site, normalized, scale, shift, shape, dtype):
     return ops.cast(site.tap(y, normalized, factors), dtype)
 
 
-def _broadcast(inputs, axes) -> tuple[int, ...]:
+def _broadcast(inputs: Any, axes: Sequence[int]) -> tuple[int, ...]:
     rank = len(inputs.shape)
     kept = {axis % rank for axis in axes}
     return tuple(inputs.shape[i] if i in kept else 1 for i in range(1, rank))
 
 
-def _wide(x):
+def _wide(x: Any) -> Any:
     return ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
 
 
-def batch_normalization(layer, site, inputs):
+def batch_normalization(layer: keras.layers.Layer, site: Site, inputs: Any) -> Any:
     x = _wide(inputs)
     normalized = ops.batch_normalization(
         x,
@@ -63,7 +73,7 @@ def batch_normalization(layer, site, inputs):
     return _scaled(site, normalized, scale, shift, shape, layer.compute_dtype)
 
 
-def layer_normalization(layer, site, inputs):
+def layer_normalization(layer: keras.layers.Layer, site: Site, inputs: Any) -> Any:
     axes = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
     normalized = ops.layer_normalization(
         _wide(inputs), axis=list(axes), epsilon=layer.epsilon
@@ -74,7 +84,7 @@ def layer_normalization(layer, site, inputs):
     return _scaled(site, normalized, scale, shift, shape, layer.compute_dtype)
 
 
-def rms_normalization(layer, site, inputs):
+def rms_normalization(layer: keras.layers.Layer, site: Site, inputs: Any) -> Any:
     axes = layer.axis if isinstance(layer.axis, list | tuple) else [layer.axis]
     normalized = ops.rms_normalization(
         _wide(inputs), axis=layer.axis, epsilon=layer.epsilon
@@ -83,7 +93,7 @@ def rms_normalization(layer, site, inputs):
     return _scaled(site, normalized, layer.scale, None, shape, inputs.dtype)
 
 
-def group_normalization(layer, site, inputs):
+def group_normalization(layer: keras.layers.Layer, site: Site, inputs: Any) -> Any:
     x = _wide(inputs)
     rank = len(x.shape)
     axis = layer.axis % rank

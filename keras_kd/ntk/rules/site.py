@@ -2,17 +2,27 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 from keras import ops
 
 from keras_kd.forward import tap
-from keras_kd.ntk.factors import Explicit, OneHot, OuterProduct, Patches, Positions
+from keras_kd.ntk.factors import (
+    Explicit,
+    Factor,
+    OneHot,
+    OuterProduct,
+    Patches,
+    Positions,
+)
+from keras_kd.ntk.factors.inputs import Geometry
 from keras_kd.ntk.factors.outer import Layout
 
 # A factor on its way out of the compiled pass: what makes it, of which tensors.
-Parts = list[tuple[Callable[..., Any], list]]
+Parts: TypeAlias = list[tuple[Callable[..., Factor], list[Any]]]
+# Runs a layer on inputs, and has a site tap what is linear in its weights.
+Rule: TypeAlias = Callable[[Any, "Site", Any], Any]
 
 
 class Site:
@@ -24,18 +34,22 @@ class Site:
         places: `{id(variable): index}` of the weights that are asked for.
     """
 
-    def __init__(self, layer, name: str, places: dict[int, int]):
+    def __init__(
+        self, layer: keras.layers.Layer, name: str, places: dict[int, int]
+    ) -> None:
         self.layer = layer
         self.name = name
         self.places = places
         self.arrays: dict[str, Any] = {}
         self.factors: dict[str, Callable[[Any, Any], Parts]] = {}
 
-    def place(self, variable) -> int | None:
+    def place(self, variable: keras.Variable | None) -> int | None:
         """The index of a weight, `None` where it is not asked for."""
         return None if variable is None else self.places.get(id(variable))
 
-    def tap(self, tensor, arrays, factors: Callable[[Any, Any], Parts]):
+    def tap(
+        self, tensor: Any, arrays: Any, factors: Callable[[Any, Any], Parts]
+    ) -> Any:
         """Taps `tensor`.
 
         Args:
@@ -53,14 +67,16 @@ class Site:
         return tap(key, tensor)
 
 
-def as_features(tensor):
+def as_features(tensor: Any) -> Any:
     """Half precision as float32: what is multiplied is never less."""
     if keras.backend.standardize_dtype(tensor.dtype) in ("float16", "bfloat16"):
         return ops.cast(tensor, "float32")
     return tensor
 
 
-def outer(kernel, bias, layout: Layout, a, d) -> Parts:
+def outer(
+    kernel: int | None, bias: int | None, layout: Layout, a: Any, d: Any
+) -> Parts:
     """A linear layer's factor, with inputs that are vectors.
 
     Args:
@@ -71,13 +87,20 @@ def outer(kernel, bias, layout: Layout, a, d) -> Parts:
         d: `(q, m, t, g, o)`.
     """
 
-    def make(a, d):
+    def make(a: Any, d: Any) -> OuterProduct:
         return OuterProduct(kernel, bias, layout, ((Positions(a), d),))
 
     return [(make, [as_features(a), as_features(d)])]
 
 
-def outer_of_patches(kernel, bias, layout: Layout, geometry, images, d) -> Parts:
+def outer_of_patches(
+    kernel: int | None,
+    bias: int | None,
+    layout: Layout,
+    geometry: Geometry,
+    images: Any,
+    d: Any,
+) -> Parts:
     """A convolution's factor.
 
     Args:
@@ -85,14 +108,16 @@ def outer_of_patches(kernel, bias, layout: Layout, geometry, images, d) -> Parts
         d: `(q, m, t, g, o)`.
     """
 
-    def make(images, d):
+    def make(images: Any, d: Any) -> OuterProduct:
         calls = ((Patches(images, geometry), d),)
         return OuterProduct(kernel, bias, layout, calls)
 
     return [(make, [as_features(images), as_features(d)])]
 
 
-def outer_of_ids(kernel, size: int, layout: Layout, ids, d) -> Parts:
+def outer_of_ids(
+    kernel: int | None, size: int, layout: Layout, ids: Any, d: Any
+) -> Parts:
     """A table's factor.
 
     Args:
@@ -100,19 +125,19 @@ def outer_of_ids(kernel, size: int, layout: Layout, ids, d) -> Parts:
         d: `(q, m, t, 1, o)`.
     """
 
-    def make(ids, d):
+    def make(ids: Any, d: Any) -> OuterProduct:
         return OuterProduct(kernel, None, layout, ((OneHot(ids, size, d.dtype), d),))
 
     return [(make, [ids, as_features(d)])]
 
 
-def explicit(place: int, gradients) -> Parts:
+def explicit(place: int, gradients: Any) -> Parts:
     """A small weight's gradients, `(q, m, ...)`."""
     flat = ops.reshape(gradients, (*gradients.shape[:2], -1))
     return [(functools.partial(Explicit, place), [as_features(flat)])]
 
 
-def summed_to(gradients, shape: tuple[int, ...]):
+def summed_to(gradients: Any, shape: tuple[int, ...]) -> Any:
     """Gradients `(q, m, *rest)` summed to those of a weight that was broadcast.
 
     Args:
