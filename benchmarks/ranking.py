@@ -42,7 +42,7 @@ from keras_kd.complexity import compare_teachers
 from keras_kd.complexity.ranking.report import CRITERIA
 from keras_kd.datasets import Batches, Dataset
 from keras_kd.experiments import build, evaluate, train_teacher
-from keras_kd.experiments.training import optimizer
+from keras_kd.experiments.fitting import optimizer
 from keras_kd.ntk import empirical_ntk
 
 RESAMPLES = 5_000

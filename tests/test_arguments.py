@@ -49,6 +49,7 @@ def test_integers(value):
         integer = check("k", value, at_least=1, below=10)
         assert type(integer) is int
         assert integer == value
+    assert arguments.is_integer(value, above=0, below=10)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,7 @@ def test_integers(value):
 )
 def test_integers_refused(value):
     received = f" >= 1 and < 10. Received: k={value!r}"
+    assert not arguments.is_integer(value, at_least=1, below=10)
     with refused("`k`") as error:
         arguments.check_integer("k", value, at_least=1, below=10)
     assert str(error.value) == "`k` must be an integer" + received

@@ -1,21 +1,19 @@
 """`keras-kd cache`: a teacher's predictions held in files."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from keras_kd import datasets, experiments
-from keras_kd.teachers import SupervisionCache, TeacherTrajectory
+from keras_kd.cli.display import console
+from keras_kd.cli.options import DataFolder
+from keras_kd.cli.run_folder import settings_of
 
 app = typer.Typer(
     help="A teacher's predictions, computed once and held in files.",
     no_args_is_help=True,
 )
-console = Console()
 
 Folder = Annotated[Path, typer.Argument(help="A cache's folder.")]
 
@@ -33,10 +31,7 @@ def build(
     top_k: Annotated[
         int | None, typer.Option(min=1, help="Keep the k largest logits alone.")
     ] = None,
-    data_folder: Annotated[
-        Path | None,
-        typer.Option(help="Where the data set's files are, if not in a usual place."),
-    ] = None,
+    data_folder: DataFolder = None,
     overwrite: Annotated[
         bool,
         typer.Option("--overwrite", help="Replace another cache that is there."),
@@ -46,10 +41,10 @@ def build(
 
     A build that was stopped goes on where it was.
     """
-    file = run / "run.json"
-    if not file.is_file():
-        raise typer.BadParameter(f"no {file}; has train-teacher finished?")
-    settings = json.loads(file.read_text())["settings"]
+    settings = settings_of(run)
+    from keras_kd import datasets, experiments
+    from keras_kd.teachers import TeacherTrajectory
+
     trajectory = TeacherTrajectory(run / "trajectory")
     data = datasets.load(
         settings["dataset"],
@@ -66,6 +61,8 @@ def build(
 @app.command()
 def info(folder: Folder) -> None:
     """What a cache holds."""
+    from keras_kd.teachers import SupervisionCache
+
     cache = SupervisionCache(folder)
     kept = "all logits" if cache.top_k is None else f"{cache.top_k} largest logits"
     views = "" if cache.views is None else f", {cache.views} views of each"
@@ -89,6 +86,8 @@ def info(folder: Folder) -> None:
 @app.command()
 def verify(folder: Folder) -> None:
     """Read every file of a cache and compare its checksum."""
+    from keras_kd.teachers import SupervisionCache
+
     cache = SupervisionCache(folder)
     cache.verify()
     console.print(f"{folder}: {cache.size / 1e6:,.1f} MB as they were written")

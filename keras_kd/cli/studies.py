@@ -1,60 +1,15 @@
 """`keras-kd recipes`, `run`, `report` and `compare-studies`: whole studies."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import keras
 import typer
-from rich.console import Console, Group
-from rich.live import Live
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
-from keras_kd.experiments.reports.overview import Overview
-from keras_kd.experiments.reports.report import Report
+from keras_kd.cli.display import console
+from keras_kd.cli.options import DataFolder
+from keras_kd.cli.study_display import StudyDisplay
 from keras_kd.experiments.studies.recipes import RECIPES
-from keras_kd.experiments.studies.runner import run as run_recipe
-
-console = Console()
-
-
-class _Display:
-    """The grid, and the training that is on."""
-
-    def __init__(self) -> None:
-        columns = (BarColumn(bar_width=16), MofNCompleteColumn(), TimeElapsedColumn())
-        text = TextColumn("{task.description}")
-        self.grid = Progress(text, *columns, TimeRemainingColumn(), console=console)
-        self.one = Progress(*columns, text, console=console)
-        self.live = Live(Group(self.grid, self.one), console=console)
-        self._grid_task: Any = None
-
-    def training(self, label: str, epochs: int) -> keras.callbacks.Callback:
-        for task in self.one.task_ids:
-            self.one.remove_task(task)
-        task = self.one.add_task(label, total=epochs)
-        return keras.callbacks.LambdaCallback(
-            on_epoch_end=lambda epoch, logs: self.one.update(task, completed=epoch + 1)
-        )
-
-    def finished(self, done: int, cells: int, record: dict[str, Any] | None) -> None:
-        if self._grid_task is None:
-            self._grid_task = self.grid.add_task("students", total=cells)
-        # More than at first, where higher learning rates turn out to be needed.
-        self.grid.update(self._grid_task, completed=done, total=cells)
-        if record is not None:
-            console.print(
-                f"{record['cell']}  test accuracy {100 * record['test_accuracy']:.2f} %"
-                f"  {record['seconds']:.0f} s",
-                highlight=False,
-            )
 
 
 def _recipe(name: str) -> str:
@@ -96,10 +51,7 @@ def run(
             "data.n_train=2000; give it several times.",
         ),
     ] = None,
-    data_folder: Annotated[
-        Path | None,
-        typer.Option(help="Where the data set's files are, if not in a usual place."),
-    ] = None,
+    data_folder: DataFolder = None,
 ) -> None:
     """Run a study: teachers, then every student of its grid.
 
@@ -115,10 +67,12 @@ def run(
         changes["seeds"] = str(seeds)
     chosen = RECIPES[recipe].with_settings(changes)
     folder = Path("runs") / recipe if out is None else out
-    display = _Display()
+    from keras_kd.experiments.reports.report import Report
+    from keras_kd.experiments.studies import runner
+
     try:
-        with display.live:
-            run_recipe(chosen, folder, data_folder=data_folder, watch=display)
+        with StudyDisplay() as display:
+            runner.run(chosen, folder, data_folder=data_folder, watch=display)
     except KeyboardInterrupt:
         console.print(f"stopped; the same command goes on where it was, in {folder}")
         raise
@@ -136,6 +90,8 @@ def report(
     ] = None,
 ) -> None:
     """Table and figures of a study: in the terminal, as Markdown, as PNG."""
+    from keras_kd.experiments.reports.report import Report
+
     reports = {folder: Report(folder) for folder in runs}
     if out is not None and len({one.name for one in reports.values()}) < len(reports):
         raise typer.BadParameter(
@@ -155,6 +111,8 @@ def compare_studies(
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("."),
 ) -> None:
     """When online distillation wins: its gains over offline in several studies."""
+    from keras_kd.experiments.reports.overview import Overview
+
     overview = Overview(runs)
     console.print(overview.terminal())
     for file in overview.write(out):

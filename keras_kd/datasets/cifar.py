@@ -2,6 +2,7 @@
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,7 @@ def _read_batch(path: Path, key: bytes) -> tuple[np.ndarray, np.ndarray]:
 
 class _ArraysOnly(pickle.Unpickler):
     # A pickle can run any function that it names.
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
         if module.startswith("numpy") and name in ("_reconstruct", "ndarray", "dtype"):
             return super().find_class(module, name)
         if (module, name) == ("_codecs", "encode"):

@@ -1,9 +1,12 @@
 """Gives some examples wrong labels."""
 
 import numpy as np
+import numpy.typing as npt
+
+from keras_kd.arguments import check_fraction
 
 
-def wrong_labels(labels, share: float, seed: int = 0) -> np.ndarray:
+def wrong_labels(labels: npt.ArrayLike, share: float, seed: int = 0) -> np.ndarray:
     """Symmetric label noise: a share of the labels becomes another class, at random.
 
     Args:
@@ -23,13 +26,13 @@ def wrong_labels(labels, share: float, seed: int = 0) -> np.ndarray:
 
     Example:
 
+    >>> import numpy as np
     >>> labels = np.repeat(np.arange(10), 100)
     >>> int(np.sum(wrong_labels(labels, 0.2) != labels))
     200
     """
     labels = np.asarray(labels)
-    if not 0 <= share <= 1:
-        raise ValueError(f"`share` must be in [0, 1]. Received: share={share}")
+    share = check_fraction("share", share, zero=True, one=True)
     classes, places = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(

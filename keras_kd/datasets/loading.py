@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_kd.arguments import check_choice, check_integer_or_none
 from keras_kd.datasets.cifar import read_cifar
 from keras_kd.datasets.dataset import Dataset
 from keras_kd.datasets.digits import read_digits
@@ -34,7 +35,7 @@ _CLASSES = {
 
 def load(
     name: str,
-    folder: str | os.PathLike | None = None,
+    folder: str | os.PathLike[str] | None = None,
     n_train: int | None = None,
     n_test: int | None = None,
     seed: int = 0,
@@ -92,11 +93,8 @@ def load(
     model.evaluate(data.x_test, data.y_test)
     ```
     """
-    if name not in _CLASSES:
-        raise ValueError(
-            f"`name` must be one of {', '.join(map(repr, _CLASSES))}. "
-            f"Received: name={name!r}"
-        )
+    names = ", ".join(map(repr, _CLASSES))
+    check_choice("name", name, _CLASSES, expected=f"one of {names}")
     folder = None if folder is None else Path(folder).expanduser()
     if folder is not None and not folder.is_dir():
         raise FileNotFoundError(
@@ -191,8 +189,7 @@ def _choose(raw: Raw, n_train: int | None, n_test: int | None, seed: int) -> Raw
 def _overlay(raw: Raw, n_train: int | None, n_test: int | None, seed: int) -> Raw:
     sizes = {"n_train": n_train, "n_test": n_test}
     for argument, size in sizes.items():
-        if size is not None and size < 1:
-            raise ValueError(f"`{argument}` must be > 0. Received: {argument}={size}")
+        check_integer_or_none(argument, size, above=0, expected="> 0")
     images = [image.reshape(image.shape[:3]) for image in (raw.x_train, raw.x_test)]
     return Raw(
         *overlay_pairs(images[0], raw.y_train, n_train or 60_000, [seed, 0]),
@@ -203,4 +200,5 @@ def _overlay(raw: Raw, n_train: int | None, n_test: int | None, seed: int) -> Ra
 def _scaled(images: np.ndarray, largest: int) -> np.ndarray:
     if images.ndim == 3:
         images = images[..., np.newaxis]
-    return np.divide(images, largest, dtype="float32")
+    scaled: np.ndarray = np.divide(images, largest, dtype="float32")
+    return scaled

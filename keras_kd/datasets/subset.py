@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from keras_kd.arguments import check_integer
+
 
 def balanced_subset(
     labels: np.ndarray, size: int | None, seed: int, argument: str
@@ -23,11 +25,13 @@ def balanced_subset(
     n = len(labels)
     if size is None:
         return np.arange(n)
-    if not 1 <= size <= n:
-        raise ValueError(
-            f"`{argument}` must be between 1 and {n}, the number of examples there "
-            f"are. Received: {argument}={size}"
-        )
+    size = check_integer(
+        argument,
+        size,
+        at_least=1,
+        below=n + 1,
+        expected=f"between 1 and {n}, the number of examples there are",
+    )
     shuffled = np.random.default_rng(seed).permutation(n)
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     counts = np.unique(labels, return_counts=True)[1]

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import urllib.parse
 import urllib.request
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ def downloads(name: str, folder: Path | None) -> tuple[Path, list[str]]:
 
 
 @contextlib.contextmanager
-def _patience(urls):
+def _patience(urls: Iterable[str]) -> Iterator[None]:
     # Without a network TensorFlow Datasets tries for more than three minutes. It has no
     # public setting for that; where the one below is gone, it takes that long.
     try:

@@ -246,9 +246,9 @@ class Distiller(keras.Model):
         """
         step = current_step() or Step(None, training)
         rows = ops.shape(keras.tree.flatten(x if x is not None else y_pred)[0])[0]
-        student_loss = self._loss_of_labels(
-            compiled_loss(self), y, y_pred, sample_weight
-        )
+        labels, student_loss = compiled_loss(self), None
+        if labels is not None and y is not None:
+            student_loss = labels(y, y_pred, sample_weight)
         if student_loss is not None:
             self._logs.record(self._logs.student_loss, student_loss, rows)
         terms = []

@@ -11,6 +11,7 @@ from keras_kd.forward import output_spec
 from keras_kd.outputs import (
     Kind,
     OutputKind,
+    categorical,
     declared_kinds,
     inferred_kinds,
     kind_of_classes,
@@ -129,8 +130,8 @@ def known_kinds(
         which nothing is known.
 
     Raises:
-        ValueError: student and teacher say different things, or nobody says anything
-            and a loss compares the outputs.
+        ValueError: student and teacher say different things, nobody says anything and
+            a loss compares the outputs, or one unit is to be a softmax.
     """
     of_classes = any(getattr(loss, "of_classes", False) for loss in losses)
     found: list[Kind | None] = []
@@ -155,6 +156,13 @@ def known_kinds(
                 "Pass output_kind='categorical' (one class out of several, a "
                 "softmax), 'bernoulli' (labels that are there or not, sigmoids) or "
                 "'continuous' (values), or a dict of them by the outputs' names."
+            )
+        if kind is categorical and k == 1:
+            raise ValueError(
+                "`output_kind` of one unit is 'bernoulli' (it tells two classes apart) "
+                "or 'continuous' (it is a value): a softmax over one unit is always 1. "
+                f"Received: output '{name}' of one unit, 'categorical' as declared or "
+                "by its loss."
             )
         found.append(kind)
     return found

@@ -3,19 +3,16 @@
 import dataclasses
 import json
 import shutil
-import statistics
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
-from rich.console import Console
-from rich.table import Table
 
 from keras_kd import datasets
+from keras_kd.experiments.names import DemoName, Mode
 from keras_kd.experiments.networks import build
 from keras_kd.experiments.training import (
-    Mode,
     Run,
     cache_supervision,
     distill,
@@ -43,8 +40,6 @@ class Setting:
     n_train: int | None = None
     n_test: int | None = None
 
-
-DemoName = Literal["digits", "fashion_mnist"]
 
 SETTINGS: dict[DemoName, Setting] = {
     "digits": Setting("resnet8", "lenet5", 0.5, 8, 64, 0.1, 4.0),
@@ -95,7 +90,9 @@ def demo(
     runs: dict[str, list[Run]] = {mode: [] for mode in ("teacher", *MODES)}
     for seed in range(seeds):
 
-        def watch(label, seed=seed):
+        def watch(
+            label: str, seed: int = seed
+        ) -> list[keras.callbacks.Callback] | None:
             return [progress(label, seed, setting.epochs)] if progress else None
 
         trajectory_folder = folder / f"teacher-{seed}"
@@ -153,35 +150,3 @@ def demo(
         title=f"{dataset}: {setting.student} student",
     )
     return runs
-
-
-def mean_and_error(values: list[float]) -> str:
-    """Mean and standard error in percent, `"97.1 ± 0.2"`."""
-    mean = 100 * statistics.fmean(values)
-    if len(values) < 2:
-        return f"{mean:.1f}"
-    error = 100 * statistics.stdev(values) / len(values) ** 0.5
-    return f"{mean:.1f} ± {error:.1f}"
-
-
-def print_table(runs: dict[str, list[Run]], console: Console) -> None:
-    """Test accuracy and fidelity of every method, mean and standard error."""
-    n = len(next(iter(runs.values())))
-    table = Table(
-        title="Test images, percent: mean"
-        + (f" ± standard error over {n} seeds" if n > 1 else " of one seed")
-    )
-    table.add_column("method")
-    for column in ("accuracy", "fidelity", "seconds a run"):
-        table.add_column(column, justify="right")
-    names = {"teacher": "teacher", "none": "student, no teacher"}
-    for mode, of_mode in runs.items():
-        name = names.get(mode, mode if mode == "teacher" else f"student, {mode}")
-        fidelity = [r.fidelity for r in of_mode if r.fidelity is not None]
-        table.add_row(
-            name,
-            mean_and_error([r.accuracy for r in of_mode]),
-            "" if mode == "teacher" else mean_and_error(fidelity),
-            f"{statistics.fmean(r.seconds for r in of_mode):.0f}",
-        )
-    console.print(table)

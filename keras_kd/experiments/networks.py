@@ -2,24 +2,11 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
 
 import keras
 
 from keras_kd import models
-
-Network = Literal[
-    "lenet5",
-    "resnet8",
-    "resnet20",
-    "resnet32",
-    "resnet44",
-    "resnet56",
-    "resnet110",
-    "resnet101",
-    "vgg16",
-    "mobilenet_v3",
-]
+from keras_kd.experiments.names import WIDTHS
 
 NETWORKS: dict[str, Callable[..., keras.Model]] = {
     "lenet5": models.LeNet5,
@@ -28,9 +15,6 @@ NETWORKS: dict[str, Callable[..., keras.Model]] = {
     "vgg16": models.VGG16,
     "mobilenet_v3": models.MobileNetV3,
 }
-
-# What those that have a width call it.
-WIDTHS = {"lenet5": "width", "mobilenet_v3": "alpha"}
 
 
 def build(

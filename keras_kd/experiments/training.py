@@ -1,27 +1,24 @@
 """One run: a teacher that is recorded, or a student by one of the modes."""
 
 import dataclasses
-import time
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_kd.datasets import Batches, Dataset
 from keras_kd.distiller.distiller import Distiller
-from keras_kd.experiments.studies.snapshot import Snapshot
+from keras_kd.experiments.evaluation import evaluate
+from keras_kd.experiments.fitting import fit
+from keras_kd.experiments.names import MODES, Mode
 from keras_kd.losses import SoftTargets
-from keras_kd.metrics import top1_agreement
 from keras_kd.teachers import (
     OnlineTeacher,
     SupervisionCache,
     TeacherTrajectory,
     TrajectoryRecorder,
 )
-
-Mode = Literal["none", "offline", "online", "together"]
-MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,25 +39,6 @@ class Run:
     fidelity: float | None
     seconds: float
     history: dict[str, list[float]]
-
-
-def optimizer(learning_rate: float, total_steps: int) -> keras.optimizers.Optimizer:
-    """SGD with Nesterov momentum, a short warm-up, cosine decay and clipping.
-
-    Args:
-        learning_rate: the highest rate, reached after a twentieth of the steps.
-        total_steps: batches in all.
-    """
-    warmup = max(1, total_steps // 20)
-    schedule = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0,
-        decay_steps=max(1, total_steps - warmup),
-        warmup_target=learning_rate,
-        warmup_steps=warmup,
-    )
-    return keras.optimizers.SGD(
-        schedule, momentum=0.9, nesterov=True, global_clipnorm=1.0
-    )
 
 
 def train_teacher(
@@ -93,7 +71,10 @@ def train_teacher(
 
 
 def cache_supervision(
-    trajectory: TeacherTrajectory, dataset: Dataset, folder: str | Path, **kwargs
+    trajectory: TeacherTrajectory,
+    dataset: Dataset,
+    folder: str | Path,
+    **kwargs: Any,
 ) -> SupervisionCache:
     """What every checkpoint says of the training and the test images.
 
@@ -186,16 +167,16 @@ def distill(
 
 
 def _train(
-    mode,
-    model,
-    student,
-    teacher,
-    dataset,
-    epochs,
-    batch_size,
-    learning_rate,
-    seed,
-    callbacks,
+    mode: str,
+    model: keras.Model,
+    student: keras.Model,
+    teacher: keras.Model | None,
+    dataset: Dataset,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    seed: int,
+    callbacks: list[keras.callbacks.Callback],
 ) -> Run:
     batches = Batches(
         dataset.x_train, dataset.y_train, batch_size=batch_size, seed=seed
@@ -210,69 +191,3 @@ def _train(
     )
     accuracy, fidelity = evaluate(student, dataset, teacher)
     return Run(mode, accuracy, fidelity, seconds, history)
-
-
-def fit(
-    model: keras.Model,
-    batches: Batches,
-    validation: tuple[np.ndarray, np.ndarray] | None,
-    *,
-    epochs: int,
-    learning_rate: float,
-    loss: keras.losses.Loss | None = None,
-    callbacks: list[keras.callbacks.Callback] | None = None,
-    snapshot: Snapshot | None = None,
-) -> tuple[dict[str, list[float]], float]:
-    """Compiles and trains a model as all studies do.
-
-    Args:
-        model: a student, a teacher, or a `Distiller`.
-        batches: the training examples, in an order of their own.
-        validation: images and labels to look at after each epoch.
-        epochs: passes over the batches, in all.
-        learning_rate: the highest of the schedule.
-        loss: of the labels; `None` for cross-entropy.
-        callbacks: further ones.
-        snapshot: goes on from there, and writes there after each epoch.
-
-    Returns:
-        The epoch logs, a list per key, and the seconds that training took.
-    """
-    model.compile(
-        optimizer=optimizer(learning_rate, epochs * len(batches)),
-        loss=loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-    )
-    callbacks = [batches.epoch_callback(), *(callbacks or [])]
-    begin = 0
-    if snapshot is not None:
-        begin = snapshot.restore(model)
-        callbacks.append(snapshot)
-    start = time.perf_counter()
-    history = model.fit(
-        batches,
-        initial_epoch=begin,
-        epochs=epochs,
-        validation_data=validation,
-        validation_batch_size=512,
-        shuffle=False,  # the batches have an order of their own
-        callbacks=callbacks,
-        verbose=0,
-    ).history
-    if snapshot is not None:
-        return snapshot.history, snapshot.seconds
-    seconds = time.perf_counter() - start
-    return {k: [float(v) for v in values] for k, values in history.items()}, seconds
-
-
-def evaluate(
-    student: keras.Model, dataset: Dataset, teacher: keras.Model | None = None
-) -> tuple[float, float | None]:
-    """Accuracy on the test images, and agreement with `teacher` if one is given."""
-    outputs = student.predict(dataset.x_test, batch_size=512, verbose=0)
-    accuracy = float(np.mean(outputs.argmax(-1) == dataset.y_test))
-    if teacher is None:
-        return accuracy, None
-    teacher_outputs = teacher.predict(dataset.x_test, batch_size=512, verbose=0)
-    agreement = keras.ops.convert_to_numpy(top1_agreement(teacher_outputs, outputs))
-    return accuracy, float(agreement.mean())

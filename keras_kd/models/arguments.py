@@ -1,11 +1,13 @@
 """The arguments that all models share, checked before anything is built."""
 
-from numbers import Integral
+from collections.abc import Sequence
+
+from keras_kd.arguments import is_integer
 
 
 def check_image_classifier(
     model: str,
-    input_shape: tuple[int, int, int],
+    input_shape: Sequence[int],
     classes: int,
     smallest: int = 1,
 ) -> None:
@@ -21,7 +23,7 @@ def check_image_classifier(
         ValueError: it does not.
     """
     if len(input_shape) != 3 or not all(
-        isinstance(size, Integral) and size > 0 for size in input_shape
+        is_integer(size, above=0) for size in input_shape
     ):
         raise ValueError(
             f"`input_shape` of {model} must be (height, width, channels), three "
@@ -33,7 +35,7 @@ def check_image_classifier(
             f"Received: input_shape={input_shape}. Enlarge the images, or take "
             "`LeNet5` or `ResNet`, which have no such limit."
         )
-    if not isinstance(classes, Integral) or classes < 1:
+    if not is_integer(classes, above=0):
         raise ValueError(
             f"`classes` of {model} must be a positive integer. "
             f"Received: classes={classes}"

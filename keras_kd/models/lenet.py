@@ -1,16 +1,20 @@
 """LeNet-5 of any width ("LeNet-5xk"), a small student."""
 
-import math
-
 import keras
 from keras import layers
 
+from keras_kd.arguments import check_number
 from keras_kd.models.arguments import check_image_classifier
 
 _SIZE = 32
 
 
-def LeNet5(input_shape=(32, 32, 3), classes=10, width=1.0, name=None) -> keras.Model:
+def LeNet5(
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    classes: int = 10,
+    width: float = 1.0,
+    name: str | None = None,
+) -> keras.Model:
     """LeNet-5 with `width` times the filters ("LeNet-5xk").
 
     What scales are the two convolutions: they have `6 * width` and `16 * width` filters
@@ -46,8 +50,7 @@ def LeNet5(input_shape=(32, 32, 3), classes=10, width=1.0, name=None) -> keras.M
     ```
     """
     check_image_classifier("LeNet5", input_shape, classes)
-    if not (width > 0 and math.isfinite(width)):
-        raise ValueError(f"`width` must be > 0. Received: width={width}")
+    width = check_number("width", width, above=0, expected="> 0")
     if name is None:
         # No dots: torch refuses them in names.
         times = f"{width:g}".replace(".", "_")

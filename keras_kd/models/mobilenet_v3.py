@@ -1,17 +1,21 @@
 """MobileNetV3-Large of any width, randomly initialised."""
 
-import math
 import re
 from collections import Counter
+from typing import Any
 
 import keras
 
+from keras_kd.arguments import check_number
 from keras_kd.models.applications import from_applications
 from keras_kd.models.arguments import check_image_classifier
 
 
 def MobileNetV3(
-    input_shape=(64, 64, 3), classes=10, alpha=1.0, name=None
+    input_shape: tuple[int, int, int] = (64, 64, 3),
+    classes: int = 10,
+    alpha: float = 1.0,
+    name: str | None = None,
 ) -> keras.Model:
     """MobileNetV3-Large with `alpha` times the filters, randomly initialised.
 
@@ -43,8 +47,7 @@ def MobileNetV3(
     ```
     """
     check_image_classifier("MobileNetV3", input_shape, classes, smallest=32)
-    if not (alpha > 0 and math.isfinite(alpha)):
-        raise ValueError(f"`alpha` must be > 0. Received: alpha={alpha}")
+    alpha = check_number("alpha", alpha, above=0, expected="> 0")
     if name is None:
         times = f"{alpha:g}".replace(".", "_")
         name = "mobilenet_v3" if alpha == 1 else f"mobilenet_v3_{times}"
@@ -70,7 +73,7 @@ def _numbered_from_the_start(model: keras.Model) -> keras.Model:
             names[operation.name] = f"{stem}_{seen[stem]}" if seen[stem] else stem
             seen[stem] += 1
 
-    def rename(config):
+    def rename(config: Any) -> Any:
         if isinstance(config, dict):
             return {key: rename(value) for key, value in config.items()}
         if isinstance(config, list | tuple):

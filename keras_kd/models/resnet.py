@@ -1,12 +1,20 @@
 """The residual networks for CIFAR, ResNet-8 to ResNet-110."""
 
+from typing import Any
+
 import keras
 from keras import layers
 
+from keras_kd.arguments import is_integer
 from keras_kd.models.arguments import check_image_classifier
 
 
-def ResNet(input_shape=(32, 32, 3), classes=10, depth=20, name=None) -> keras.Model:
+def ResNet(
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    classes: int = 10,
+    depth: int = 20,
+    name: str | None = None,
+) -> keras.Model:
     """The residual network for CIFAR: `6n + 2` layers in three stages.
 
     Each stage has `n` blocks of two 3x3 convolutions; the stages have 16, 32 and 64
@@ -41,12 +49,12 @@ def ResNet(input_shape=(32, 32, 3), classes=10, depth=20, name=None) -> keras.Mo
     ```
     """
     check_image_classifier("ResNet", input_shape, classes)
-    blocks, remainder = divmod(depth - 2, 6)
-    if blocks < 1 or remainder:
+    if not is_integer(depth, at_least=8) or (depth - 2) % 6:
         raise ValueError(
             "`depth` must be 6n + 2, such as 8, 20, 32, 44, 56 or 110. "
             f"Received: depth={depth}"
         )
+    blocks = (depth - 2) // 6
     inputs = keras.Input(input_shape, dtype="float32", name="images")
     x = _convolution(inputs, 16, 1, "conv1")
     x = _normalization(x, "bn1")
@@ -60,7 +68,7 @@ def ResNet(input_shape=(32, 32, 3), classes=10, depth=20, name=None) -> keras.Mo
     return keras.Model(inputs, outputs, name=name or f"resnet{depth}")
 
 
-def _block(x, filters: int, strides: int, name: str):
+def _block(x: Any, filters: int, strides: int, name: str) -> Any:
     shortcut = x
     if strides > 1:
         shortcut = _smaller_identity(x, filters, strides, name)
@@ -73,7 +81,7 @@ def _block(x, filters: int, strides: int, name: str):
     return layers.ReLU(name=f"{name}_relu2")(x)
 
 
-def _smaller_identity(x, filters: int, strides: int, name: str):
+def _smaller_identity(x: Any, filters: int, strides: int, name: str) -> Any:
     x = layers.AveragePooling2D(1, strides, name=f"{name}_subsample")(x)
     # Read as "channels first", the last axis is a width: so Keras's own padding layer
     # appends channels, and the saved model needs no code of ours.
@@ -84,7 +92,7 @@ def _smaller_identity(x, filters: int, strides: int, name: str):
     )(x)
 
 
-def _convolution(x, filters: int, strides: int, name: str):
+def _convolution(x: Any, filters: int, strides: int, name: str) -> Any:
     padding = "same"
     if strides > 1:
         # Keras's "same" would centre the windows on odd pixels and the shortcut on
@@ -102,5 +110,5 @@ def _convolution(x, filters: int, strides: int, name: str):
     )(x)
 
 
-def _normalization(x, name: str):
+def _normalization(x: Any, name: str) -> Any:
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)(x)

@@ -6,7 +6,11 @@ from keras_kd.models.applications import from_applications
 from keras_kd.models.arguments import check_image_classifier
 
 
-def ResNet101(input_shape=(64, 64, 3), classes=10, name="resnet101") -> keras.Model:
+def ResNet101(
+    input_shape: tuple[int, int, int] = (64, 64, 3),
+    classes: int = 10,
+    name: str = "resnet101",
+) -> keras.Model:
     """ResNet-101 with bottleneck blocks, randomly initialised.
 
     `keras.applications.ResNet101` with logits: 44,707,176 parameters, of them

@@ -6,7 +6,11 @@ from keras_kd.models.applications import from_applications
 from keras_kd.models.arguments import check_image_classifier
 
 
-def VGG16(input_shape=(64, 64, 3), classes=10, name="vgg16") -> keras.Model:
+def VGG16(
+    input_shape: tuple[int, int, int] = (64, 64, 3),
+    classes: int = 10,
+    name: str = "vgg16",
+) -> keras.Model:
     """VGG-16 with its three dense layers, randomly initialised.
 
     `keras.applications.VGG16` with logits: 138,357,544 parameters for 1,000 classes of

@@ -7,7 +7,6 @@ from typing import Any
 import keras
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from rich.progress import Progress
 
 from keras_kd.ntk.arguments import Accumulate, Implementation, check_accumulate
 from keras_kd.ntk.block_file import BlockFile
@@ -15,6 +14,7 @@ from keras_kd.ntk.factors import Accumulator, Factor
 from keras_kd.ntk.jacobian import FactoredJacobian
 from keras_kd.ntk.memory import block_size
 from keras_kd.ntk.outputs import Choice
+from keras_kd.progress import Progress
 
 
 def empirical_ntk(

@@ -32,7 +32,6 @@ def last_activations(model: Any) -> list[str | None]:
         be told; an empty list for a subclassed model.
     """
     outputs = symbolic_outputs(model) if isinstance(model, keras.Model) else None
-    # A tensor alone has no truth.
     leaves = [] if outputs is None else keras.tree.flatten(outputs)
     return [_last_activation(leaf) for leaf in leaves]
 
@@ -41,10 +40,10 @@ def _last_activation(tensor: Any) -> str | None:
     source = origin(tensor)
     operation = source.operation
     if isinstance(operation, keras.Model):
-        outputs = symbolic_outputs(operation)
-        if outputs is None:
+        inner = symbolic_outputs(operation)
+        if inner is None:
             return None
-        return _last_activation(keras.tree.flatten(outputs)[source.tensor_index])
+        return _last_activation(keras.tree.flatten(inner)[source.tensor_index])
     name = type(operation).__name__
     ours = type(operation).__module__.split(".")[0] == "keras"
     if ours and name in ("Softmax", "Sigmoid"):

@@ -96,9 +96,12 @@ CONSTRUCTION = {
     ),
     "multi-label": (
         lambda: Distiller(
-            convnet(activation="sigmoid"), convnet(), teacher_outputs="probabilities"
+            convnet(activation="sigmoid"),
+            convnet(),
+            teacher_outputs="probabilities",
+            output_kind="categorical",
         ),
-        "5 sigmoid units",
+        "output_kind='categorical', but model .* ends in sigmoid",
     ),
     "nan weights": (
         lambda: Distiller(poisoned(np.nan), plain()),
@@ -248,7 +251,7 @@ def test_training(case):
     arguments, compile, fit, message = TRAINING[case]
     student = plain()
     before = student.get_weights()
-    distiller = Distiller(plain(), student, **arguments)
+    distiller = Distiller(plain(), student, output_kind="categorical", **arguments)
     distiller.compile("sgd", **compile)
     with pytest.raises(ValueError, match=message):
         distiller.fit(**fit, verbose=0)
@@ -257,7 +260,7 @@ def test_training(case):
 
 
 def test_weights_that_turn_nan_before_fit():
-    distiller = Distiller(teacher := plain(), plain())
+    distiller = Distiller(teacher := plain(), plain(), output_kind="categorical")
     distiller.compile("sgd")
     teacher.layers[-1].bias.assign(np.full(CLASSES, np.nan, "float32"))
     with pytest.raises(ValueError, match=r"must be finite.*logits/bias"):
@@ -276,7 +279,7 @@ def test_nan_outputs_are_refused_after_the_first_execution(culprit, message):
         teacher.layers[-1].kernel.assign(teacher.layers[-1].kernel * 1e30)
     else:
         student.layers[-1].bias.assign(np.full(CLASSES, np.nan, "float32"))
-    distiller = Distiller(teacher, student)
+    distiller = Distiller(teacher, student, output_kind="categorical")
     distiller.compile("sgd")
     steps = []
     count = keras.callbacks.LambdaCallback(
@@ -313,7 +316,7 @@ def test_a_loss_that_is_no_scalar():
         def compute_loss(self, teacher_outputs, student_outputs):
             return keras.ops.mean(student_outputs, axis=-1)
 
-    distiller = Distiller(plain(), plain(), PerExample())
+    distiller = Distiller(plain(), plain(), PerExample(), output_kind="categorical")
     distiller.compile("sgd")
     with pytest.raises(ValueError, match=r"PerExample.*scalar"):
         distiller.fit(X, verbose=0)

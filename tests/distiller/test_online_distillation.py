@@ -80,7 +80,7 @@ def expected(recorded, total, student_total):
 
 
 def supervise(trajectory, epochs, steps, execution=1, callbacks=(), online=None, **fit):
-    distiller = Distiller(network(), network(), FirstLogit())
+    distiller = Distiller(network(), network(), FirstLogit(), output_kind="categorical")
     distiller.compile(
         keras.optimizers.SGD(0.1), steps_per_execution=execution, run_eagerly=False
     )
@@ -172,7 +172,9 @@ def test_students_weights_are_those_of_a_loop_by_hand(trajectory):
 
     def distiller():
         student.set_weights(start)
-        model = Distiller(network(), student, SoftTargets(2.0))
+        model = Distiller(
+            network(), student, SoftTargets(2.0), output_kind="categorical"
+        )
         model.compile(keras.optimizers.SGD(0.1, momentum=0.9))
         return model
 

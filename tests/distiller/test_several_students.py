@@ -22,7 +22,12 @@ def network(units, name, classes=3):
 
 
 def train(teacher, student):
-    distiller = Distiller(teacher, student, {"soft": SoftTargets(2.0), "m": LogitMSE()})
+    distiller = Distiller(
+        teacher,
+        student,
+        {"soft": SoftTargets(2.0), "m": LogitMSE()},
+        output_kind="categorical",
+    )
     distiller.compile(keras.optimizers.Adam(0.01))
     return distiller.fit(X, batch_size=8, epochs=2, shuffle=False, verbose=0).history
 

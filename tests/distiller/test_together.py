@@ -49,7 +49,7 @@ def test_one_step_equals_distilling_from_the_teacher_before_it():
     frozen = copy_weights(teacher, plain(8))
     other = copy_weights(student, plain())
     together(teacher, student).fit(x, y, **FIT)
-    offline = Distiller(frozen, other)
+    offline = Distiller(frozen, other, output_kind="categorical")
     offline.compile(keras.optimizers.SGD(0.05))
     offline.fit(x, **FIT)
     for one, two in zip(student.get_weights(), other.get_weights(), strict=True):

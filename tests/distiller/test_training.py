@@ -20,8 +20,18 @@ from keras_kd.losses import FeatureHint, LogitMSE, SoftTargets
 BACKEND = keras.backend.backend()
 
 
-def distil(teacher, student, x, y=None, loss=None, alpha=1.0, compile=None, **fit):
-    distiller = Distiller(teacher, student, loss, alpha=alpha)
+def distil(
+    teacher,
+    student,
+    x,
+    y=None,
+    loss=None,
+    alpha=1.0,
+    compile=None,
+    output_kind="categorical",
+    **fit,
+):
+    distiller = Distiller(teacher, student, loss, alpha=alpha, output_kind=output_kind)
     distiller.compile(**{"optimizer": keras.optimizers.SGD(0.1), **(compile or {})})
     history = distiller.fit(
         x, y, **{"batch_size": 16, "verbose": 0, "shuffle": False, **fit}
@@ -115,7 +125,7 @@ def test_sample_weight_and_class_weight_count_in_every_term():
 def test_regularisers_of_the_student_count_once_and_whole():
     x, _ = images()
     student = plain(kernel_regularizer=keras.regularizers.L2(0.1))
-    distiller = Distiller(plain(), student, alpha=1.0)
+    distiller = Distiller(plain(), student, alpha=1.0, output_kind="categorical")
     distiller.compile("sgd")
     logs = evaluate(distiller, x)
     penalty = 0.1 * np.sum(student.layers[-1].kernel.numpy() ** 2)
@@ -125,7 +135,9 @@ def test_regularisers_of_the_student_count_once_and_whole():
 def test_weights_and_names_of_several_losses():
     x, _ = images()
     losses = {"soft": SoftTargets(2.0), "raw": LogitMSE()}
-    distiller = Distiller(plain(), plain(), losses, {"soft": 0.5, "raw": 2.0})
+    distiller = Distiller(
+        plain(), plain(), losses, {"soft": 0.5, "raw": 2.0}, output_kind="categorical"
+    )
     distiller.compile("sgd")
     logs = evaluate(distiller, x)
     assert set(logs) == {
@@ -301,8 +313,9 @@ def test_probabilities_teach_as_their_logits_do(units):
     for student in students[1:]:
         copy_weights(students[0], student)
     students[2].layers[-1].activation = keras.activations.get(activation)
+    kind = "bernoulli" if units == 1 else "categorical"
     runs = (
-        Distiller(logits, students[0]),
+        Distiller(logits, students[0], output_kind=kind),
         Distiller(probabilities, students[1], teacher_outputs="probabilities"),
         Distiller(logits, students[2], student_outputs="probabilities"),
     )
@@ -326,6 +339,7 @@ def test_one_unit_learns():
         x,
         epochs=15,
         compile={"optimizer": keras.optimizers.Adam(0.02)},
+        output_kind="bernoulli",
     )
     assert history["distillation_loss"][-1] < 0.5 * history["distillation_loss"][0]
 
@@ -352,7 +366,7 @@ def test_data_sets_of_every_kind():
         pairs = torch.utils.data.TensorDataset(torch.tensor(x), torch.tensor(y))
         sources.append(torch.utils.data.DataLoader(pairs, batch_size=16))
     for source in sources:
-        distiller = Distiller(plain(), plain())
+        distiller = Distiller(plain(), plain(), output_kind="categorical")
         distiller.compile("sgd", sparse_loss())
         history = distiller.fit(source, verbose=0).history
         assert np.isfinite(history["distillation_loss"]).all()
@@ -371,12 +385,12 @@ def test_train_and_test_on_batch():
 def test_another_teacher_can_be_assigned():
     x, _ = images()
     first, second, student = plain(), plain(8), plain()
-    distiller = Distiller(first, student)
+    distiller = Distiller(first, student, output_kind="categorical")
     distiller.compile(keras.optimizers.SGD(0.0))
     before = distiller.fit(x, verbose=0).history["distillation_loss"][0]
     distiller.teacher = second
     after = distiller.fit(x, verbose=0).history["distillation_loss"][0]
-    fresh = Distiller(second, student)
+    fresh = Distiller(second, student, output_kind="categorical")
     fresh.compile("sgd")
     expected = evaluate(fresh, x)["distillation_loss"]
     assert after == pytest.approx(expected, rel=1e-4)
@@ -410,6 +424,7 @@ def test_masked_positions_do_not_count(outputs, dtype):
         student,
         [SoftTargets(), FeatureHint("features", "features")],
         student_outputs=outputs,
+        output_kind="categorical",
     )
     distiller.compile("sgd")
     padded = evaluate(distiller, tokens)

@@ -14,9 +14,11 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from keras_kd import datasets, experiments
-from keras_kd.cli import commands as cli
-from keras_kd.cli.commands import DatasetName, app
-from keras_kd.experiments.networks import NETWORKS, Network
+from keras_kd.cli import display
+from keras_kd.cli.commands import app
+from keras_kd.cli.options import DatasetName
+from keras_kd.experiments.names import Network
+from keras_kd.experiments.networks import NETWORKS
 from keras_kd.teachers import TeacherTrajectory
 
 SMALL = ["--n-train", "96", "--batch-size", "32", "--epochs", "2"]
@@ -85,6 +87,9 @@ def test_demo(tmp_path, monkeypatch):
     printed = run("demo", "--seeds", 2, "--out", tmp_path).output
     for word in ("no teacher", "offline", "online", "accuracy", "fidelity", "±"):
         assert word in printed
+    # There is no terminal: a line for each training that has ended.
+    for label in ("teacher", "none", "offline", "online"):
+        assert re.search(rf"\d\d:\d\d:\d\d  seed 1: {label}  2/2  ", printed)
     results = json.loads((tmp_path / "digits" / "results.json").read_text())
     assert {m: len(r) for m, r in results["runs"].items()} == dict.fromkeys(
         ("teacher", "none", "offline", "online"), 2
@@ -166,12 +171,16 @@ def test_a_file_where_a_folder_goes_is_refused_first(
 
 def test_progress_fits_80_columns(monkeypatch):
     console = Console(width=80, file=io.StringIO())
-    monkeypatch.setattr(cli, "console", console)
+    monkeypatch.setattr(display, "console", console)
     logs = {"loss": 0.001234, "val_accuracy": 1.0, "val_fidelity": 1.0}
-    with cli._progress() as progress:
-        cli._Bar(progress, "mobilenet_v3, together", 100).on_epoch_end(99, logs)
+    with display.training_progress() as progress:
+        display.training_bar(progress, "mobilenet_v3, together", 100).on_epoch_end(
+            99, logs
+        )
         del logs["val_fidelity"]
-        cli._Bar(progress, "teacher mobilenet_v3", 100).on_epoch_end(99, logs)
+        display.training_bar(progress, "teacher mobilenet_v3", 100).on_epoch_end(
+            99, logs
+        )
     student, teacher = console.file.getvalue().splitlines()[-2:]
     assert student.startswith("mobilenet_v3, together ━")
     assert student.endswith("100/100 0:00:00 accuracy 1.000  fidelity 1.000")

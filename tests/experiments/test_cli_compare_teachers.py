@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from keras_kd import datasets
-from keras_kd.cli import commands as cli
+from keras_kd.cli import compare_teachers as cli
 from keras_kd.cli.commands import app
 from keras_kd.complexity.ranking.report import CRITERIA, TeacherReport
 

@@ -9,6 +9,7 @@ from made_up_results import record, write
 from scipy import stats
 
 from keras_kd.experiments import METHODS, RECIPES, Report
+from keras_kd.experiments.mean_and_error import mean_and_standard_error
 from keras_kd.experiments.reports import comparison
 from keras_kd.experiments.reports.figures import FIGURES
 from keras_kd.experiments.studies import results
@@ -80,10 +81,10 @@ def test_higher_rates_are_tried_while_the_highest_was_the_best():
 
 def test_mean_and_standard_error():
     values = list(np.random.default_rng(0).normal(size=7))
-    mean, error = results.mean_and_standard_error(values)
+    mean, error = mean_and_standard_error(values)
     assert mean == pytest.approx(np.mean(values))
     assert error == pytest.approx(stats.sem(values))
-    assert results.mean_and_standard_error([3.0]) == (3.0, None)
+    assert mean_and_standard_error([3.0]) == (3.0, None)
 
 
 def test_report(tmp_path):

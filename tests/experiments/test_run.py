@@ -1,6 +1,8 @@
 """A whole study, small: every method, resumed, extended, refused."""
 
 import shutil
+import subprocess
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -11,8 +13,9 @@ from keras_kd.cli.commands import app
 from keras_kd.datasets import load
 from keras_kd.experiments import METHODS, RECIPES, Recipe, build, run
 from keras_kd.experiments.studies import results
+from keras_kd.experiments.studies.cell import Data
 from keras_kd.experiments.studies.images import Images
-from keras_kd.experiments.studies.recipe import Data
+from keras_kd.experiments.studies.provenance import provenance
 from keras_kd.teachers import TeacherTrajectory
 
 SMALL = {
@@ -106,6 +109,17 @@ def test_the_averaged_trajectory_is_another_one(study):
     assert raw[-1].sha256 != averaged[-1].sha256
 
 
+def test_results_know_the_commit():
+    """In a checkout; what is installed from a package has none."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        pytest.skip("This is no checkout.")
+    command = ["git", "rev-parse", "HEAD"]
+    made = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    commit = provenance()["commit"]
+    assert commit.removesuffix("+") == made.stdout.strip()
+
+
 def test_nothing_is_run_twice_and_seeds_are_added(study):
     folder, records, _ = study
     watch = Watch()
@@ -164,7 +178,7 @@ def test_born_again_from_other_weights(tmp_path, monkeypatch):
         built.append((network, seed))
         return build(network, *args, seed=seed, **kwargs)
 
-    monkeypatch.setattr("keras_kd.experiments.studies.runner.build", noted)
+    monkeypatch.setattr("keras_kd.experiments.studies.repetition.build", noted)
     run(small(methods="none,born_again", students="lenet5:0.2"), tmp_path)
     student, teacher, again = built
     assert student == teacher == ("lenet5", 0)
@@ -225,8 +239,10 @@ def test_higher_learning_rates(tmp_path, monkeypatch):
         model.learning_rate = learning_rate
         return {"loss": [1.0]}, 1.0
 
-    monkeypatch.setattr("keras_kd.experiments.studies.runner._Seed._measure", measured)
-    monkeypatch.setattr("keras_kd.experiments.studies.runner.fit", fitted)
+    monkeypatch.setattr(
+        "keras_kd.experiments.studies.repetition.Repetition._measure", measured
+    )
+    monkeypatch.setattr("keras_kd.experiments.studies.repetition.fit", fitted)
     recipe = small(
         methods="none",
         learning_rates="0.1,0.2",
@@ -309,7 +325,7 @@ def test_command_line_stopped_by_hand(tmp_path, monkeypatch):
     def stopped(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("keras_kd.cli.studies.run_recipe", stopped)
+    monkeypatch.setattr("keras_kd.experiments.studies.runner.run", stopped)
     result = CliRunner().invoke(app, ["run", "digits", "--out", str(tmp_path / "r")])
     assert result.exit_code != 0
     assert "the same command goes on where it was" in " ".join(result.output.split())

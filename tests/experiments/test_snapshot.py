@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from keras_kd.datasets import Batches
-from keras_kd.experiments.studies.snapshot import Snapshot
-from keras_kd.experiments.training import fit
+from keras_kd.experiments.fitting import fit
+from keras_kd.experiments.snapshot import Snapshot
 
 X = np.random.default_rng(0).normal(size=(20, 4)).astype("float32")
 Y = np.arange(20) % 3

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple, TypeAlias
 import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from rich.progress import Progress
 
 from keras_kd import backend
 from keras_kd.forward import Examples
 from keras_kd.ntk.outputs import logits_of
 from keras_kd.outputs import check_last_activation, to_logits
+from keras_kd.progress import Progress
 from keras_kd.teachers import TeacherTrajectory
 from keras_kd.teachers.finite_weights import check_finite_weights
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from scipy.stats import t as student_t
 
+from keras_kd.experiments.mean_and_error import mean_and_standard_error
 from keras_kd.experiments.studies.methods import METHODS, title
-from keras_kd.experiments.studies.results import grouped, mean_and_standard_error
+from keras_kd.experiments.studies.results import grouped
 
 CONFIDENCE = 0.95
 
@@ -40,20 +41,21 @@ class Difference:
     @property
     def mean(self) -> float:
         """Of the differences, in percentage points."""
-        return mean_and_standard_error(list(self.values))[0]
+        return mean_and_standard_error(self.values)[0]
 
     @property
     def error(self) -> float | None:
         """The mean's standard error; `None` with one seed."""
-        return mean_and_standard_error(list(self.values))[1]
+        return mean_and_standard_error(self.values)[1]
 
     @property
     def half_width(self) -> float | None:
         """Of Student's 95 % interval around the mean; `None` with one seed."""
         if self.error is None:
             return None
-        quantile = student_t.ppf((1 + CONFIDENCE) / 2, len(self.values) - 1)
-        return float(quantile) * self.error
+        # Of the unit error, since the error may be 0.
+        _, reach = student_t.interval(CONFIDENCE, len(self.values) - 1)
+        return float(reach) * self.error
 
     @property
     def verdict(self) -> str:
@@ -125,7 +127,7 @@ def markdown(differences: Iterable[Difference]) -> list[str]:
     return lines
 
 
-def _key(record: dict[str, Any]) -> tuple:
+def _key(record: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(
         record[name] for name in ("data", "student", "temperature", "spacing", "method")
     )

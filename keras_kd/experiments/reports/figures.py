@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import sem, spearmanr
 
+from keras_kd.experiments.mean_and_error import mean_and_standard_error
 from keras_kd.experiments.reports.comparison import Difference
 from keras_kd.experiments.studies.methods import METHODS, title
-from keras_kd.experiments.studies.results import grouped, mean_and_standard_error
+from keras_kd.experiments.studies.results import grouped
 from keras_kd.plots import LINES, plot_complexity
 
 if TYPE_CHECKING:
@@ -176,14 +177,16 @@ def agreement(records: Records) -> Figure | None:
     return figure
 
 
-def _of_temperature(temperature: float | None, temperatures: list[float]) -> dict:
+def _of_temperature(
+    temperature: float | None, temperatures: list[float]
+) -> dict[str, Any]:
     """How a point of one temperature is drawn: hollow, then filled, ever lighter."""
     i = 0 if temperature is None else temperatures.index(temperature)
     grey = i / len(temperatures) if i else 0
     return {"color": str(grey), "fillstyle": "full" if i else "none"}
 
 
-def _point(marker: str, label: str, **style) -> Line2D:
+def _point(marker: str, label: str, **style: Any) -> Line2D:
     from matplotlib.lines import Line2D
 
     return Line2D([], [], linestyle="", marker=marker, label=label, **style)
@@ -283,17 +286,24 @@ def _accuracies(group: Iterable[dict[str, Any]]) -> list[float]:
     return [100 * r["test_accuracy"] for r in group]
 
 
-def _errorbars(ax, by_value, label, colour, style, marker) -> None:
+def _errorbars(ax: Axes, by_value: dict[Any, Records], label: str, *line: Any) -> None:
     points = {value: _accuracies(group) for value, group in by_value.items()}
-    _draw(ax, points, label, colour, style, marker)
+    _draw(ax, points, label, *line)
 
 
-def _line(ax: Axes, points, label, colour, style, marker) -> None:
+def _line(ax: Axes, points: dict[Any, list[float]], label: str, *line: Any) -> None:
     scaled = {value: [100 * v for v in of] for value, of in points.items()}
-    _draw(ax, scaled, label, colour, style, marker)
+    _draw(ax, scaled, label, *line)
 
 
-def _draw(ax: Axes, points, label, colour, style, marker) -> None:
+def _draw(
+    ax: Axes,
+    points: dict[Any, list[float]],
+    label: str,
+    colour: str,
+    style: Any,
+    marker: str,
+) -> None:
     values = sorted(points)
     pairs = [mean_and_standard_error(points[value]) for value in values]
     ax.errorbar(

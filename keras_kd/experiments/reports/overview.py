@@ -30,7 +30,7 @@ class Overview:
             offline student of the same seed and temperature.
     """
 
-    def __init__(self, folders: Sequence[str | Path]):
+    def __init__(self, folders: Sequence[str | Path]) -> None:
         self.studies: dict[str, list[Difference]] = {}
         for folder in folders:
             report = Report(folder)

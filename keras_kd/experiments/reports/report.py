@@ -1,19 +1,25 @@
 """The report of a study: its table and its figures."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from keras_kd.experiments.mean_and_error import (
+    mean_and_standard_error,
+    percent,
+    with_error,
+)
 from keras_kd.experiments.reports import comparison, figures
 from keras_kd.experiments.studies import results
 from keras_kd.experiments.studies.methods import METHODS, title
 from keras_kd.experiments.studies.rates import Rates
 from keras_kd.experiments.studies.recipe import Recipe
 from keras_kd.experiments.studies.recipes import RECIPES
-from keras_kd.experiments.studies.results import grouped, mean_and_standard_error
+from keras_kd.experiments.studies.results import grouped
+from keras_kd.experiments.studies.settings import written
 
 _COLUMNS = (
     "T is the temperature, rate the learning rate. Fidelity is the percentage of test "
@@ -40,7 +46,7 @@ class Report:
         FileNotFoundError: there are no results.
     """
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         records = results.read(self.folder / results.RESULTS)
         if not records:
@@ -115,7 +121,7 @@ class Report:
         other = {k: v for k, v in changes.items() if k == "data"}
         for key, value in changes.items():
             if key not in other:
-                command += f" --set {key}={_as_set(value)}"
+                command += f" --set {key}={written(value)}"
         return f"{command} --seeds {self.seeds}`" + (
             f", with `data` = {json.dumps(other['data'])}" if other else ""
         )
@@ -146,7 +152,7 @@ class Report:
         rows: Rows = []
         of_data = [t for t in self.teachers if t["data"] == data]
         if of_data:
-            accuracy = _percent([t["test_accuracy"] for t in of_data])
+            accuracy = percent([t["test_accuracy"] for t in of_data])
             rate = f"{of_data[0]['learning_rate']:g}"
             name = f"*teacher*, {of_data[0]['student']}"
             rows.append((name, ["", rate, accuracy, "", ""]))
@@ -161,7 +167,7 @@ class Report:
         for group in settings.values():
             first = group[0]
             accuracies = [r["test_accuracy"] for r in group]
-            text = _percent(accuracies)
+            text = percent(accuracies)
             mean, _ = mean_and_standard_error(accuracies)
             if mean == best and len(group) == most:
                 text = f"**{text}**"
@@ -170,6 +176,8 @@ class Report:
             temperature = first["temperature"]
             method = first["method"]
             name = title(method, first["spacing"])
+            fidelities = _known(r["fidelity"] for r in group)
+            similarities = _known(r["ntk_similarity"] for r in group)
             rows.append(
                 (
                     name,
@@ -177,8 +185,8 @@ class Report:
                         "" if temperature is None else f"{temperature:g}",
                         f"{first['learning_rate']:g}",
                         text,
-                        _percent([r["fidelity"] for r in group]),
-                        _plain([r["ntk_similarity"] for r in group]),
+                        percent(fidelities) if fidelities else "",
+                        with_error(similarities, 3) if similarities else "",
                     ],
                 )
             )
@@ -275,31 +283,12 @@ def _made_with(versions: dict[str, Any]) -> str:
     )
 
 
-def _as_set(value: Any) -> str:
-    """A value of `recipe.json` as `--set` takes it."""
-    if isinstance(value, list):
-        return ",".join(map(_as_set, value))
-    if isinstance(value, dict):
-        width = value["width"]
-        return value["network"] + ("" if width is None else f":{width:g}")
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _listed(rates: Sequence[float]) -> str:
     return ", ".join(f"{rate:g}" for rate in rates)
 
 
-def _percent(values: list[float | None]) -> str:
-    return _plain([None if v is None else 100 * v for v in values], 1)
-
-
-def _plain(values: list[float | None], digits: int = 3) -> str:
-    known = [v for v in values if v is not None]
-    if not known:
-        return ""
-    mean, error = mean_and_standard_error(known)
-    text = f"{mean:.{digits}f}"
-    return text if error is None else f"{text} ± {error:.{digits}f}"
+def _known(values: Iterable[float | None]) -> list[float]:
+    return [value for value in values if value is not None]
 
 
 def _rich(text: str) -> str:

@@ -2,13 +2,14 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Self
 
 import keras
 import numpy as np
 
 from keras_kd import datasets
 from keras_kd.datasets import Batches, Dataset, wrong_labels
-from keras_kd.experiments.studies.recipe import Data
+from keras_kd.experiments.studies.cell import Data
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,7 +30,7 @@ class Images:
     passes: int = 1
 
     @classmethod
-    def load(cls, data: Data, folder: str | Path | None = None) -> "Images":
+    def load(cls, data: Data, folder: str | Path | None = None) -> Self:
         """Loads what `data` says, the same in every run."""
         n = None if data.n_train is None else data.n_train + data.n_validation
         try:

@@ -9,6 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+import keras_kd
 from keras_kd.version import __version__
 
 
@@ -40,7 +41,7 @@ def _version(backend: str) -> str | None:
 
 
 def _commit() -> str | None:
-    folder = Path(__file__).parents[2]
+    folder = Path(keras_kd.__file__).parents[1]
     if not (folder / ".git").exists():
         return None
     try:

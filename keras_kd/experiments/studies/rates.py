@@ -60,7 +60,7 @@ class Rates(NamedTuple):
         return [r for r in records if r["learning_rate"] == rates[r["setting"]]]
 
 
-def _validation(records, setting: str) -> dict[float, float]:
+def _validation(records: Iterable[dict[str, Any]], setting: str) -> dict[float, float]:
     return {
         r["learning_rate"]: r["validation_accuracy"]
         for r in records

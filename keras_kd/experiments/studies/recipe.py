@@ -1,104 +1,15 @@
 """Recipe: one study as plain data; its cells are the runs that it takes."""
 
-import ast
 import dataclasses
 import itertools
-import typing
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
 
-from keras_kd.experiments.networks import NETWORKS, WIDTHS
+from keras_kd.experiments.names import NETWORK_NAMES, WIDTHS
+from keras_kd.experiments.studies.cell import Architecture, Cell, Data
 from keras_kd.experiments.studies.methods import METHODS, Method
 from keras_kd.experiments.studies.rates import Rates
-
-
-@dataclasses.dataclass(frozen=True)
-class Data:
-    """Which images, and how many.
-
-    Attributes:
-        name: as in `keras_kd.datasets.load`.
-        n_train: training images; `None` for all.
-        n_validation: images that nobody trains on, by which learning rates are chosen.
-        n_test: test images; `None` for all.
-        label_noise: share of training and validation labels that are wrong.
-        crop_and_flip: whether images are moved by up to an eighth and mirrored, anew in
-            every epoch.
-        passes: over the training images in one epoch, so that an epoch of fewer images
-            can have as many steps as one of more.
-    """
-
-    name: str
-    n_train: int | None = None
-    n_validation: int = 0
-    n_test: int | None = None
-    label_noise: float = 0.0
-    crop_and_flip: bool = False
-    passes: int = 1
-
-    def __str__(self) -> str:
-        size = "" if self.n_train is None else f"-{self.n_train}"
-        if self.passes > 1:
-            size += f"x{self.passes}"
-        noise = f"-noise-{self.label_noise:g}" if self.label_noise else ""
-        return f"{self.name}{size}{noise}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Architecture:
-    """A network by name.
-
-    Attributes:
-        network: a name in `keras_kd.experiments.NETWORKS`.
-        width: multiple of its filters, for those that have one.
-    """
-
-    network: str
-    width: float | None = None
-
-    def __str__(self) -> str:
-        return self.network if self.width is None else f"{self.network}x{self.width:g}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """One student's training.
-
-    Attributes:
-        data: the images.
-        student: the architecture.
-        method: a name in `METHODS`.
-        temperature: of the soft targets; `None` for a method without.
-        spacing: epochs from one recorded checkpoint to the next.
-        learning_rate: the highest of the schedule.
-        seed: of weights and order.
-    """
-
-    data: Data
-    student: Architecture
-    method: str
-    temperature: float | None
-    spacing: int
-    learning_rate: float
-    seed: int
-
-    def __str__(self) -> str:
-        return f"{self.group}/seed-{self.seed}"
-
-    @property
-    def group(self) -> str:
-        """What cells have in common that differ by seed alone."""
-        return f"{self.setting}/rate-{self.learning_rate:g}"
-
-    @property
-    def setting(self) -> str:
-        """What cells have in common that differ by seed and learning rate."""
-        parts = [str(self.data), str(self.student), self.method]
-        if self.temperature is not None:
-            parts[-1] += f"-T{self.temperature:g}"
-        if self.spacing != 1:
-            parts[-1] += f"-every-{self.spacing}"
-        return "/".join(parts)
+from keras_kd.experiments.studies.settings import kinds_of, value_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,7 +65,7 @@ class Recipe:
     complexity_images: int = 0
     seeds: int = 3
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("data", "students", "methods", "learning_rates", "spacings"):
             _require(bool(getattr(self, name)), name, getattr(self, name), "not empty")
         for name in ("epochs", "teacher_epochs", "batch_size", "seeds"):
@@ -164,8 +75,8 @@ class Recipe:
                 method in METHODS, "methods", method, f"names among {list(METHODS)}"
             )
         for network in (self.teacher, self.assistant, *self.students):
-            known = network is None or network.network in NETWORKS
-            _require(known, "network", network, f"one of {list(NETWORKS)}")
+            known = network is None or network.network in NETWORK_NAMES
+            _require(known, "network", network, f"one of {list(NETWORK_NAMES)}")
         for architecture in (self.teacher, self.assistant, *self.students):
             if architecture is not None and architecture.width is not None:
                 _require(
@@ -294,7 +205,7 @@ class Recipe:
         return record
 
     @classmethod
-    def of_identity(cls, identity: Mapping[str, Any]) -> "Recipe":
+    def of_identity(cls, identity: Mapping[str, Any]) -> Self:
         """The recipe of which `identity` was read from JSON, with its default seeds."""
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
@@ -307,7 +218,7 @@ class Recipe:
                 values[name] = Architecture(**values[name])
         return cls(about="", **values)
 
-    def with_settings(self, settings: Mapping[str, str]) -> "Recipe":
+    def with_settings(self, settings: Mapping[str, str]) -> Self:
         """Another recipe, of values written as on a command line.
 
         Args:
@@ -318,66 +229,29 @@ class Recipe:
         Raises:
             ValueError: there is no such field, or its value is of another kind.
         """
+        kinds = kinds_of(type(self))
+        of_data = {f"data.{name}": kind for name, kind in kinds_of(Data).items()}
         changes: dict[str, Any] = {}
         data = self.data
         for key, text in settings.items():
-            outer, _, inner = key.partition(".")
-            if outer == "data" and inner:
-                value = _parse(key, text, _types(Data).get(inner))
-                data = tuple(dataclasses.replace(d, **{inner: value}) for d in data)
-            elif key in ("data", "name"):
+            if key in ("data", "name"):
                 raise ValueError(
                     f"`{key}` cannot be set; its parts can be, such as data.n_train. "
                     f"Received: {key}={text}"
                 )
+            if key in of_data:
+                part = {key.removeprefix("data."): value_of(key, text, of_data[key])}
+                data = tuple(dataclasses.replace(one, **part) for one in data)
+            elif key in kinds:
+                changes[key] = value_of(key, text, kinds[key])
             else:
-                changes[key] = _parse(key, text, _types(Recipe).get(key))
+                raise ValueError(
+                    "A recipe must be set by its fields, "
+                    f"{', '.join([*kinds, *of_data])}. Received: {key}={text}"
+                )
         return dataclasses.replace(self, data=data, **changes)
 
 
-def _require(condition: bool, name: str, received, expected: str) -> None:
+def _require(condition: bool, name: str, received: object, expected: str) -> None:
     if not condition:
         raise ValueError(f"`{name}` must be {expected}. Received: {name}={received}")
-
-
-def _types(of: type) -> dict[str, Any]:
-    return typing.get_type_hints(of)
-
-
-def _parse(key: str, text: str, kind) -> Any:
-    if kind is None:
-        fields = [f.name for f in dataclasses.fields(Recipe)]
-        fields += [f"data.{f.name}" for f in dataclasses.fields(Data)]
-        raise ValueError(
-            f"A recipe must be set by its fields, {', '.join(fields)}. "
-            f"Received: {key}={text}"
-        )
-    if typing.get_origin(kind) is tuple:
-        inner = typing.get_args(kind)[0]
-        parts: Sequence[str] = [part for part in text.split(",") if part]
-        return tuple(_parse(key, part.strip(), inner) for part in parts)
-    options = [kind, *typing.get_args(kind)]
-    if type(None) in options and text == "None":
-        return None
-    if Architecture in options:
-        network, _, width = text.partition(":")
-        return Architecture(network, _parse(key, width, float) if width else None)
-    if str in options:
-        return text
-    try:
-        value = ast.literal_eval(text)
-        if bool in options:
-            if not isinstance(value, bool):
-                raise ValueError
-            return value
-        number = float(value)
-        if float in options:
-            return number
-        if isinstance(value, bool) or number != int(number):
-            raise ValueError
-        return int(number)
-    except (ValueError, SyntaxError, TypeError):
-        names = [o.__name__ for o in options if isinstance(o, type)]
-        raise ValueError(
-            f"`{key}` must be of the kind {' or '.join(names)}. Received: {key}={text}"
-        ) from None

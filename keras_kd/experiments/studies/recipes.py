@@ -2,8 +2,9 @@
 
 import dataclasses
 
+from keras_kd.experiments.studies.cell import Architecture, Data
 from keras_kd.experiments.studies.methods import METHODS
-from keras_kd.experiments.studies.recipe import Architecture, Data, Recipe
+from keras_kd.experiments.studies.recipe import Recipe
 
 _ALL = tuple(METHODS)
 # A teacher that is trained anew with each student costs more than all the others.
@@ -31,7 +32,9 @@ _PAPER = (
 )
 
 
-def _paper(data: str, teacher, student, assistant) -> Recipe:
+def _paper(
+    data: str, teacher: Architecture, student: Architecture, assistant: Architecture
+) -> Recipe:
     return Recipe(
         name=f"{data}-{teacher}-{student}",
         about=f"the paper's: {student} from {teacher} on {data}",

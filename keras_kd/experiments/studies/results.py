@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -67,17 +67,3 @@ def finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def mean_and_standard_error(values: list[float]) -> tuple[float, float | None]:
-    """Mean, and its standard error if there are two values or more."""
-    mean = math.fsum(values) / len(values)
-    if len(values) < 2:
-        return mean, None
-    variance = math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)
-    return mean, math.sqrt(variance / len(values))
-
-
-def of_setting(records: Iterable[dict[str, Any]], **values) -> Iterator[dict[str, Any]]:
-    """The records that have these values."""
-    return (r for r in records if all(r[k] == v for k, v in values.items()))

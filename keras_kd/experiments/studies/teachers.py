@@ -10,12 +10,15 @@ import numpy as np
 
 from keras_kd.callbacks import SupervisionComplexity
 from keras_kd.distiller.distiller import Distiller
+from keras_kd.experiments.evaluation import logits_of, share_right
+from keras_kd.experiments.fitting import fit
 from keras_kd.experiments.networks import build
+from keras_kd.experiments.snapshot import Snapshot
+from keras_kd.experiments.studies.cell import Architecture, Cell
 from keras_kd.experiments.studies.images import Images
 from keras_kd.experiments.studies.methods import METHODS
-from keras_kd.experiments.studies.recipe import Architecture, Cell, Recipe
-from keras_kd.experiments.studies.snapshot import Snapshot
-from keras_kd.experiments.training import fit
+from keras_kd.experiments.studies.pacing import checkpoint_of_epochs
+from keras_kd.experiments.studies.recipe import Recipe
 from keras_kd.losses import SoftTargets
 from keras_kd.ntk import empirical_ntk
 from keras_kd.teachers import (
@@ -24,8 +27,6 @@ from keras_kd.teachers import (
     TeacherTrajectory,
     TrajectoryRecorder,
 )
-
-PREDICT_BATCH = 512
 
 
 class Supervision(NamedTuple):
@@ -65,7 +66,7 @@ class Teachers:
         folder: Path,
         watched: Callable[[str, int], list[keras.callbacks.Callback]],
         keep: Callable[[dict[str, Any]], None],
-    ):
+    ) -> None:
         self.recipe, self.images, self.seed, self.folder = recipe, images, seed, folder
         self._watched, self._keep = watched, keep
 
@@ -101,7 +102,9 @@ class Teachers:
             return self._test_logits(name)
 
         if method.online:
-            schedule = self._schedule(len(trajectory), cell.spacing, method.anchors)
+            schedule = checkpoint_of_epochs(
+                len(trajectory), self.recipe.epochs, cell.spacing, method.anchors
+            )
             online = OnlineTeacher(source, schedule, hold=method.hold)
             return Supervision(
                 source if source is not trajectory else trajectory.load(-1),
@@ -131,8 +134,9 @@ class Teachers:
         if isinstance(source, SupervisionCache):
             last = source.predict(x)
 
-            def now(x):
-                return source.predict(x, online.checkpoint or 0)
+            def now(x: np.ndarray) -> np.ndarray:
+                said: np.ndarray = source.predict(x, online.checkpoint or 0)
+                return said
 
         return SupervisionComplexity(
             x,
@@ -151,7 +155,8 @@ class Teachers:
         if not file.exists():
             teacher = TeacherTrajectory(self.folder / "teacher" / "trajectory").load(-1)
             write_array(file, empirical_ntk(teacher, self.images.dataset.x_train[:n]))
-        return np.load(file)
+        kernel: np.ndarray = np.load(file)
+        return kernel
 
     def _build(self, architecture: Architecture) -> keras.Model:
         return build(
@@ -196,7 +201,7 @@ class Teachers:
             "method": "teacher",
             "learning_rate": recipe.teacher_learning_rate,
             "seed": self.seed,
-            "test_accuracy": float(np.mean(logits.argmax(-1) == dataset.y_test)),
+            "test_accuracy": share_right(logits, dataset.y_test),
             "seconds": seconds,
             "history": history,
         }
@@ -214,10 +219,13 @@ class Teachers:
         file = self.folder / f"test-logits-{name}.npy"
         if not file.exists():
             final = TeacherTrajectory(self.folder / "teacher" / name).load(-1)
-            write_array(file, _predict(final, self.images.dataset.x_test))
-        return np.load(file)
+            write_array(file, logits_of(final, self.images.dataset.x_test))
+        logits: np.ndarray = np.load(file)
+        return logits
 
-    def _cache(self, teacher, folder: Path) -> SupervisionCache:
+    def _cache(
+        self, teacher: keras.Model | TeacherTrajectory, folder: Path
+    ) -> SupervisionCache:
         return SupervisionCache.build(
             teacher, self.images.looked_at(), folder, progress=False
         )
@@ -227,7 +235,7 @@ class Teachers:
         if not self.images.crop_and_flip:
             teacher = self._cache(model, folder / "supervision")
         return Supervision(
-            teacher, None, lambda: _predict(model, self.images.dataset.x_test), False
+            teacher, None, lambda: logits_of(model, self.images.dataset.x_test), False
         )
 
     def _assistant(self, temperature: float) -> tuple[keras.Model, Path]:
@@ -260,34 +268,6 @@ class Teachers:
             snapshot.file.unlink()
         model.load_weights(file)
         return model, folder
-
-    def _schedule(
-        self, checkpoints: int, spacing: int, anchors: int | None
-    ) -> list[tuple[int, int]] | None:
-        """Pairs of epoch and checkpoint; `None` for the paper's rule on all of them."""
-        epochs = self.recipe.epochs
-        if anchors is not None:
-            used = min(anchors, checkpoints, epochs)
-            # Whole epochs each, as equal as they can be.
-            return [
-                (a * epochs // used, (a + 1) * checkpoints // used - 1)
-                for a in range(used)
-            ]
-        if spacing == 1:
-            return None
-        kept = list(range(spacing - 1, checkpoints, spacing))
-        if kept[-1] != checkpoints - 1:
-            kept.append(checkpoints - 1)
-        pairs: list[tuple[int, int]] = []
-        for epoch in range(epochs):
-            # The nearest later one, of those that are kept, by epochs completed.
-            later = (i for i in kept if (i + 1) * epochs > epoch * checkpoints)
-            pairs.append((epoch, next(later)))
-        return pairs
-
-
-def _predict(model, x) -> np.ndarray:
-    return model.predict(x, batch_size=PREDICT_BATCH, verbose=0)
 
 
 def write_array(file: Path, array: np.ndarray) -> None:

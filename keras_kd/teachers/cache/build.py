@@ -9,7 +9,6 @@ from typing import Any
 import keras
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
 
 from keras_kd.arguments import (
     check_boolean,
@@ -25,6 +24,7 @@ from keras_kd.outputs import (
     decided_class,
     kind_of_classes,
 )
+from keras_kd.progress import Progress
 from keras_kd.teachers.cache.files import (
     BUILDING_NAME,
     KEYS_NAME,

@@ -98,7 +98,8 @@ class TrajectoryWriter:
                 self._check_continues(former, steps_per_epoch)
                 start = epoch * steps_per_epoch
                 kept = tuple(c for c in former.checkpoints if c.step <= start)
-                output_kinds = output_kinds or former.output_kinds
+                if not any(output_kinds or ()):
+                    output_kinds = former.output_kinds
         self._manifest = dataclasses.replace(
             self._manifest,
             steps_per_epoch=steps_per_epoch,

@@ -32,7 +32,7 @@ class Snapshot(keras.callbacks.Callback):
         seconds: the time they took, interruptions left out.
     """
 
-    def __init__(self, file: str | Path):
+    def __init__(self, file: str | Path) -> None:
         super().__init__()
         self.file = Path(file)
         self.history: dict[str, list[float]] = {}
@@ -74,18 +74,19 @@ class Snapshot(keras.callbacks.Callback):
             variable.assign(values[name])
         self._random_state = random
         self.history, self.seconds = state["history"], state["seconds"]
-        return state["epoch"]
+        epoch: int = state["epoch"]
+        return epoch
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._last = time.perf_counter()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         # Not before: `fit` draws numbers while it looks at the model.
         if self._random_state is not None:
             set_random_state(self._random_state)
             self._random_state = None
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         now = time.perf_counter()
         self.seconds += now - self._last
         for name, value in (logs or {}).items():
@@ -110,7 +111,7 @@ class Snapshot(keras.callbacks.Callback):
         part.replace(self.file)
 
 
-def _variables(model) -> dict[str, keras.Variable]:
+def _variables(model: keras.Model) -> dict[str, keras.Variable]:
     model.optimizer.build(model.trainable_variables)
     return {
         f"{kind}-{i}": variable

@@ -1,0 +1,56 @@
+"""The folder of a study: one recipe's, one backend's, one process's at a time."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_kd.experiments.studies.recipe import Recipe
+
+
+def check_backend(records: list[dict[str, Any]], folder: Path) -> None:
+    backend = keras.backend.backend()
+    for record in records:
+        if record["versions"]["backend"] != backend:
+            raise ValueError(
+                f"The folder '{folder}' must hold results of the same backend, or "
+                f"none. Received: KERAS_BACKEND={backend}, and results of "
+                f"{record['versions']['backend']} there."
+            )
+
+
+def keep_recipe(recipe: Recipe, file: Path) -> None:
+    # Through JSON, which makes lists of tuples.
+    identity = json.loads(json.dumps(recipe.identity))
+    if not file.exists():
+        part = file.with_suffix(".part")
+        part.write_text(json.dumps(identity, indent=1))
+        part.replace(file)
+        return
+    held = json.loads(file.read_text())
+    for name in identity.keys() | held.keys():
+        if identity.get(name) != held.get(name):
+            raise ValueError(
+                f"The folder '{file.parent}' must hold the same recipe, or nothing. "
+                f"Received: {name}={identity.get(name)}, and {held.get(name)} there."
+            )
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    try:
+        import fcntl
+    except ImportError:  # Windows has no such locks.
+        yield
+        return
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockingIOError(
+                f"Another process runs a recipe in '{folder}'."
+            ) from None
+        yield
