@@ -89,7 +89,13 @@ def supervisor_of(
     """
     paths = tapped_paths(losses, "teacher_layer_name")
     if not isinstance(teacher, keras.Model):
-        check_choice("teacher_outputs", form, ("logits",))
+        check_choice(
+            "teacher_outputs",
+            form,
+            ("logits",),
+            expected="'logits' where predictions are held in files: they are logits, "
+            "also those of a teacher with teacher_outputs=probabilities",
+        )
         return CachedTeacher(teacher, paths)
     check_last_activation(teacher, form, "teacher_outputs", kinds)
     model = teacher if precision is None else cheaper(teacher, precision)
