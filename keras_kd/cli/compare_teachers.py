@@ -1,7 +1,7 @@
 """`keras-kd compare-teachers`: which teacher for a student that is not trained yet."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -114,7 +114,8 @@ def command(
     out.parent.mkdir(parents=True, exist_ok=True)
     report.to_json(out)
     figure = out.with_suffix(".png")
-    report.plot().figure.savefig(figure, dpi=150)
+    drawn: Any = report.plot().figure
+    drawn.savefig(figure, dpi=150)
     console.print(f"all numbers: {out}\nheat map: {figure}")
 
 
