@@ -151,7 +151,9 @@ def test_a_plain_model(tmp_path):
 
 def test_the_teacher_of_a_distiller_is_that_of_the_moment(trajectory, tmp_path):
     student = mlp(6)
-    distiller = Distiller(trajectory.load(-1), student, SoftTargets(2.0))
+    distiller = Distiller(
+        trajectory.load(-1), student, SoftTargets(2.0), output_kind="categorical"
+    )
     distiller.compile(keras.optimizers.SGD(0.5))
     watch = SupervisionComplexity(
         X,
