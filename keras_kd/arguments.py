@@ -60,16 +60,14 @@ def check_integer(
         above: it must be larger.
         at_least: it must be as large.
         below: it must be smaller.
-        expected: what it must be, in other words than those of the range.
+        expected: what an integer must be, in other words than those of the range.
 
     Raises:
         ValueError: names the argument, the range and the value.
     """
-    integer = _as_int(value)
-    if integer is None or not _within(integer, above, at_least, below):
-        limits = _limits(above, at_least, below)
-        raise _refusal(argument, value, expected or f"an integer {limits}".strip())
-    return integer
+    return _checked_integer(
+        argument, value, above, at_least, below, expected, "an integer"
+    )
 
 
 def is_integer(
@@ -100,14 +98,8 @@ def check_integer_or_none(
     """
     if value is None:
         return None
-    limits = _limits(above, at_least, below)
-    return check_integer(
-        argument,
-        value,
-        above=above,
-        at_least=at_least,
-        below=below,
-        expected=expected or f"None or an integer {limits}".strip(),
+    return _checked_integer(
+        argument, value, above, at_least, below, expected, "None or an integer"
     )
 
 
@@ -203,6 +195,23 @@ def _as_int(value: object) -> int | None:
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError:
         return None
+
+
+def _checked_integer(
+    argument: str,
+    value: object,
+    above: int | None,
+    at_least: int | None,
+    below: int | None,
+    expected: str | None,
+    kind: str,
+) -> int:
+    integer = _as_int(value)
+    if integer is not None and _within(integer, above, at_least, below):
+        return integer
+    words = f"{kind} {_limits(above, at_least, below)}".strip()
+    # "> 0" alone would not tell what is wrong with 1.5.
+    raise _refusal(argument, value, words if integer is None else expected or words)
 
 
 def _within(

@@ -1,7 +1,7 @@
 """`keras-kd compare-teachers`: which teacher for a student that is not trained yet."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -78,6 +78,7 @@ def command(
     names = _names(runs)
     from keras_kd import datasets, experiments
     from keras_kd.complexity import compare_teachers
+    from keras_kd.files import make_folder, replacing
     from keras_kd.teachers import TeacherTrajectory
 
     trajectories = {
@@ -111,11 +112,11 @@ def command(
     )
     # As wide as it is, whatever the console.
     typer.echo(report)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(out.parent)
     report.to_json(out)
     figure = out.with_suffix(".png")
-    drawn: Any = report.plot().figure
-    drawn.savefig(figure, dpi=150)
+    with replacing(figure) as part:
+        report.plot().figure.savefig(part, dpi=150)
     console.print(f"all numbers: {out}\nheat map: {figure}")
 
 

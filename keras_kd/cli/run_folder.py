@@ -21,14 +21,17 @@ def write(folder: Path, model: keras.Model, run: Run, settings: dict[str, Any]) 
     """Writes `model.keras` and `run.json`, and says so."""
     import keras
 
-    folder.mkdir(parents=True, exist_ok=True)
-    model.save(folder / "model.keras")
+    from keras_kd.files import filling
+
     record = {
         "settings": settings,
         "backend": keras.backend.backend(),
         **dataclasses.asdict(run),
     }
-    (folder / "run.json").write_text(json.dumps(record, indent=1, default=str))
+    with filling(folder) as part:
+        model.save(part / "model.keras")
+        text = json.dumps(record, indent=1, default=str)
+        (part / "run.json").write_text(text, encoding="utf-8")
     fidelity = "" if run.fidelity is None else f", fidelity {100 * run.fidelity:.2f} %"
     console.print(
         f"test accuracy {100 * run.accuracy:.2f} %{fidelity}, "

@@ -51,7 +51,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv
 
-from keras_kd.arguments import check_number
+from keras_kd.arguments import check_integer, check_number
 from keras_kd.complexity.arguments import check_array
 
 # Of delta: what the union over all r_j leaves, 1 - (pi^2 / 3 - 1) / 3.
@@ -260,10 +260,7 @@ def _gamma_grid(
 
 
 def _complexity_per_r(trace: float, n: int, k: int) -> dict[str, float]:
-    if not isinstance(k, int | np.integer) or k < 1:
-        raise ValueError(
-            f"`outputs` must be an integer of at least 1. Received: outputs={k!r}"
-        )
+    k = check_integer("outputs", k, at_least=1)
     binary = 2 * math.sqrt(trace) / n
     if k == 1:
         return {"binary": binary}

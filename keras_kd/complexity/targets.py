@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from keras_kd.arguments import check_number
+from keras_kd.arguments import check_choice, check_number
 from keras_kd.complexity.arguments import check_outputs
 from keras_kd.complexity.class_outputs import probabilities, scaled_logits
 
@@ -49,10 +49,12 @@ def soft_targets(
     [[-0.25, 0.25]]
     """
     temperature = check_number("temperature", temperature, above=0)
-    if kind not in ("probabilities", "logits"):
-        raise ValueError(
-            f"`kind` must be 'probabilities' or 'logits'. Received: kind={kind!r}"
-        )
+    check_choice(
+        "kind",
+        kind,
+        ("probabilities", "logits"),
+        expected="'probabilities' or 'logits'",
+    )
     return _soft(check_outputs("logits", logits), temperature, kind, center)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_kd.arguments import check_integer, is_integer
 from keras_kd.datasets.keras_cv import give_own_generators, reset_generator
 from keras_kd.keras_internals import is_seed_state, takes_training
 
@@ -85,15 +86,10 @@ class Batches(keras.utils.PyDataset):
             )
         if len(x) == 0:
             raise ValueError("`x` must hold examples. Received: len(x)=0")
-        if batch_size < 1:
-            raise ValueError(
-                f"`batch_size` must be > 0. Received: batch_size={batch_size}"
-            )
-        if seed < 0:
-            raise ValueError(f"`seed` must be >= 0. Received: seed={seed}")
-        if workers < 1:
-            raise ValueError(f"`workers` must be > 0. Received: workers={workers}")
-        if views is not None and (views < 1 or augment is None):
+        batch_size = check_integer("batch_size", batch_size, above=0, expected="> 0")
+        seed = check_integer("seed", seed, at_least=0, expected=">= 0")
+        workers = check_integer("workers", workers, above=0, expected="> 0")
+        if views is not None and (augment is None or not is_integer(views, above=0)):
             raise ValueError(
                 "`views` must be > 0, and is for data with `augment`. "
                 f"Received: views={views}, augment={augment}"
@@ -133,9 +129,7 @@ class Batches(keras.utils.PyDataset):
 
     def set_epoch(self, epoch: int) -> None:
         """Makes the next batches those of `epoch`, counted from 0."""
-        if epoch < 0:
-            raise ValueError(f"`epoch` must be >= 0. Received: epoch={epoch}")
-        self.epoch = epoch
+        self.epoch = check_integer("epoch", epoch, at_least=0, expected=">= 0")
 
     def epoch_callback(self) -> keras.callbacks.Callback:
         """A callback that calls `set_epoch` with each epoch of `fit`."""

@@ -1,7 +1,6 @@
 """The demo: the same student without a teacher, offline and online."""
 
 import dataclasses
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_kd import datasets
+from keras_kd.arguments import check_choice, check_integer
 from keras_kd.experiments.names import DemoName, Mode
 from keras_kd.experiments.networks import build
 from keras_kd.experiments.training import (
@@ -18,6 +18,7 @@ from keras_kd.experiments.training import (
     distill,
     train_teacher,
 )
+from keras_kd.files import make_folder, replacing, write_json
 from keras_kd.plots import plot_runs
 from keras_kd.teachers import TeacherTrajectory
 
@@ -69,18 +70,14 @@ def demo(
     Returns:
         The runs of the teacher and of each mode, a list over seeds each.
     """
-    if dataset not in SETTINGS:
-        raise ValueError(
-            f"`dataset` must be one of {list(SETTINGS)}. Received: dataset={dataset}"
-        )
-    if seeds < 1:
-        raise ValueError(f"`seeds` must be >= 1. Received: seeds={seeds}")
+    check_choice("dataset", dataset, SETTINGS)
+    seeds = check_integer("seeds", seeds, at_least=1)
     setting = SETTINGS[dataset]
     data = datasets.load(
         dataset, folder=folder_of_data, n_train=setting.n_train, n_test=setting.n_test
     )
     folder = Path(folder) / dataset
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     shape, classes = data.x_train.shape[1:], data.classes
     common: dict[str, Any] = {
         "epochs": setting.epochs,
@@ -131,22 +128,19 @@ def demo(
                     **common,
                 )
             )
-    (folder / "results.json").write_text(
-        json.dumps(
-            {
-                "dataset": dataset,
-                "setting": dataclasses.asdict(setting),
-                "backend": keras.backend.backend(),
-                "runs": {
-                    m: [dataclasses.asdict(r) for r in rs] for m, rs in runs.items()
-                },
-            },
-            indent=1,
+    write_json(
+        folder / "results.json",
+        {
+            "dataset": dataset,
+            "setting": dataclasses.asdict(setting),
+            "backend": keras.backend.backend(),
+            "runs": {m: [dataclasses.asdict(r) for r in rs] for m, rs in runs.items()},
+        },
+    )
+    with replacing(folder / "curves.png") as part:
+        plot_runs(
+            {mode: [run.history for run in of_mode] for mode, of_mode in runs.items()},
+            part,
+            title=f"{dataset}: {setting.student} student",
         )
-    )
-    plot_runs(
-        {mode: [run.history for run in of_mode] for mode, of_mode in runs.items()},
-        folder / "curves.png",
-        title=f"{dataset}: {setting.student} student",
-    )
     return runs

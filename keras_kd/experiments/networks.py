@@ -6,6 +6,7 @@ from functools import partial
 import keras
 
 from keras_kd import models
+from keras_kd.arguments import check_choice
 from keras_kd.experiments.names import WIDTHS
 
 NETWORKS: dict[str, Callable[..., keras.Model]] = {
@@ -37,10 +38,7 @@ def build(
     Raises:
         ValueError: an unknown name, or a width for a network that has none.
     """
-    if network not in NETWORKS:
-        raise ValueError(
-            f"`network` must be one of {list(NETWORKS)}. Received: network={network}"
-        )
+    check_choice("network", network, NETWORKS)
     if width is not None and network not in WIDTHS:
         raise ValueError(
             f"`width` is for {list(WIDTHS)}. Received: width={width} for {network}"

@@ -1,7 +1,6 @@
 """Snapshot: one file from which a killed run goes on as if nothing had happened."""
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_kd.backend import random_state, set_random_state
+from keras_kd.files import replacing
 
 
 class Snapshot(keras.callbacks.Callback):
@@ -103,12 +103,8 @@ class Snapshot(keras.callbacks.Callback):
         values["state"] = json.dumps(
             {"epoch": epoch, "history": self.history, "seconds": self.seconds}
         )
-        part = self.file.with_suffix(".part")
-        with part.open("wb") as file:
+        with replacing(self.file) as part, part.open("wb") as file:
             np.savez(file, **values)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(self.file)
 
 
 def _variables(model: keras.Model) -> dict[str, keras.Variable]:

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_kd.arguments import check_choice
 from keras_kd.datasets import Batches, Dataset
 from keras_kd.distiller.distiller import Distiller
 from keras_kd.experiments.evaluation import evaluate
@@ -126,8 +127,7 @@ def distill(
         seed: of the order of the images.
         callbacks: further Keras callbacks.
     """
-    if mode not in MODES:
-        raise ValueError(f"`mode` must be one of {list(MODES)}. Received: mode={mode}")
+    check_choice("mode", mode, MODES)
     callbacks = list(callbacks or [])
     if mode == "together":
         if teacher is None:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from keras_kd.files import write_json
 from keras_kd.ntk.jacobian import FactoredJacobian
 
 
@@ -118,10 +119,7 @@ class BlockFile:
             if isinstance(self.array, np.memmap):
                 self.array.flush()
             state = {**self._state, "done": sorted(self._done)}
-            # Whole or not at all.
-            new = self._progress.with_suffix(".tmp")
-            new.write_text(json.dumps(state))
-            new.replace(self._progress)
+            write_json(self._progress, state, indent=None)
 
     def finish(self) -> NDArray[Any]:
         """The whole kernel."""

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_kd.complexity.margin_bound import DistillationBound
+from keras_kd.files import write_text
 from keras_kd.plots import plot_heat_map
 
 if TYPE_CHECKING:
@@ -222,7 +223,7 @@ class TeacherReport:
         content |= {"agreement": self.agreement, "robust": self.robust}
         text = json.dumps(content, indent=1, allow_nan=False)
         if path is not None:
-            Path(path).write_text(text + "\n", encoding="utf-8")
+            write_text(Path(path), text + "\n")
         return text
 
     @classmethod

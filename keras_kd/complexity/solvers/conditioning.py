@@ -7,6 +7,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike
 
+from keras_kd.arguments import check_choice
+
 IllConditioned: TypeAlias = Literal["error", "warn"]
 
 
@@ -32,11 +34,9 @@ def check_ill_conditioned(value: object) -> None:
     Raises:
         ValueError: names the argument and the value.
     """
-    if value not in ("error", "warn"):
-        raise ValueError(
-            "`ill_conditioned` must be 'error' or 'warn'. "
-            f"Received: ill_conditioned={value!r}"
-        )
+    check_choice(
+        "ill_conditioned", value, ("error", "warn"), expected="'error' or 'warn'"
+    )
 
 
 def sufficient_ridge(smallest: float, rounding: float, ridge: float) -> float:

@@ -11,6 +11,7 @@ from keras_kd.experiments.reports.comparison import CONFIDENCE, Difference
 from keras_kd.experiments.reports.report import Report
 from keras_kd.experiments.studies.methods import title
 from keras_kd.experiments.studies.results import grouped
+from keras_kd.files import filling
 
 _VERDICTS = ("wins", "ties", "loses")
 
@@ -121,10 +122,9 @@ class Overview:
         Returns:
             The files, the Markdown first.
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        image = folder / "online-and-offline.png"
-        figures.differences(self._beside_offline()).savefig(image, dpi=150)
-        text = image.with_suffix(".md")
-        text.write_text(self.markdown(image))
-        return [text, image]
+        with filling(Path(folder)) as part:
+            image = part / "online-and-offline.png"
+            figures.differences(self._beside_offline()).savefig(image, dpi=150)
+            text = image.with_suffix(".md")
+            text.write_text(self.markdown(image), encoding="utf-8")
+        return [Path(folder, file.name) for file in (text, image)]

@@ -20,6 +20,7 @@ from keras_kd.experiments.studies.recipe import Recipe
 from keras_kd.experiments.studies.recipes import RECIPES
 from keras_kd.experiments.studies.results import grouped
 from keras_kd.experiments.studies.settings import written
+from keras_kd.files import filling
 
 _COLUMNS = (
     "T is the temperature, rate the learning rate. Fidelity is the percentage of test "
@@ -260,18 +261,17 @@ class Report:
         Returns:
             The files, the Markdown first.
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         images = []
-        for name, draw in figures.FIGURES.items():
-            figure = draw(self.students)
-            if figure is not None:
-                image = folder / f"{self.name}-{name}.png"
-                figure.savefig(image, dpi=150)
-                images.append(image)
-        text = folder / f"{self.name}.md"
-        text.write_text(self.markdown(images))
-        return [text, *images]
+        with filling(Path(folder)) as part:
+            for name, draw in figures.FIGURES.items():
+                figure = draw(self.students)
+                if figure is not None:
+                    image = part / f"{self.name}-{name}.png"
+                    figure.savefig(image, dpi=150)
+                    images.append(image)
+            text = part / f"{self.name}.md"
+            text.write_text(self.markdown(images), encoding="utf-8")
+        return [Path(folder, file.name) for file in (text, *images)]
 
 
 def _made_with(versions: dict[str, Any]) -> str:

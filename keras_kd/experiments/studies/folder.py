@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from keras_kd.experiments.studies.recipe import Recipe
+from keras_kd.files import write_json
 
 
 def check_backend(records: list[dict[str, Any]], folder: Path) -> None:
@@ -26,9 +27,7 @@ def keep_recipe(recipe: Recipe, file: Path) -> None:
     # Through JSON, which makes lists of tuples.
     identity = json.loads(json.dumps(recipe.identity))
     if not file.exists():
-        part = file.with_suffix(".part")
-        part.write_text(json.dumps(identity, indent=1))
-        part.replace(file)
+        write_json(file, identity)
         return
     held = json.loads(file.read_text())
     for name in identity.keys() | held.keys():

@@ -23,6 +23,7 @@ from keras_kd.experiments.studies.recipe import Recipe
 from keras_kd.experiments.studies.remaining import rates_left, students_done
 from keras_kd.experiments.studies.teachers import Supervision, Teachers
 from keras_kd.experiments.studies.watch import Watch
+from keras_kd.files import make_folder, replacing
 from keras_kd.losses import LabelSmoothingCrossentropy, SoftTargets
 from keras_kd.ntk import empirical_ntk
 
@@ -98,7 +99,7 @@ class Repetition:
     def _run(self, cell: Cell) -> None:
         recipe, images, method = self.recipe, self.images, METHODS[cell.method]
         folder = self._folder(cell)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         keras.utils.clear_session()
         supervision = self.teachers.supervision(cell, self._itself)
         # A student of its own kind would otherwise begin as its teacher did.
@@ -138,9 +139,8 @@ class Repetition:
             callbacks=[*callbacks, *self.watched(str(cell), recipe.epochs)],
             snapshot=snapshot,
         )
-        part = folder / f"part.{WEIGHTS}"
-        student.save_weights(part)
-        part.replace(folder / WEIGHTS)
+        with replacing(folder / WEIGHTS) as part:
+            student.save_weights(part)
         if any(r["cell"] == str(cell) for r in self.records):
             # It was trained again for its weights alone.
             snapshot.file.unlink(missing_ok=True)

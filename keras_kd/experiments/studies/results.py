@@ -2,10 +2,11 @@
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
+
+from keras_kd.files import append_line
 
 T = TypeVar("T")
 
@@ -19,13 +20,7 @@ def append(file: Path, record: dict[str, Any]) -> None:
 
     What a crash left of a line is written over.
     """
-    line = json.dumps(finite(record), allow_nan=False) + "\n"
-    with file.open("a+b") as lines:
-        lines.seek(0)
-        lines.truncate(lines.read().rfind(b"\n") + 1)
-        lines.write(line.encode())
-        lines.flush()
-        os.fsync(lines.fileno())
+    append_line(file, json.dumps(finite(record), allow_nan=False))
 
 
 def read(file: str | Path) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from keras_kd.experiments.studies.recipe import Recipe
 from keras_kd.experiments.studies.remaining import students_done
 from keras_kd.experiments.studies.repetition import Repetition
 from keras_kd.experiments.studies.watch import Watch
+from keras_kd.files import make_folder
 
 
 def run(
@@ -48,7 +49,7 @@ def run(
     # Before anything is written: data may be missing, or smaller than is asked for.
     check_backend(results.read(file), folder)
     loaded = [Images.load(data, data_folder) for data in recipe.data]
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with alone(folder):
         keep_recipe(recipe, folder / results.RECIPE)
         records = results.read(file)

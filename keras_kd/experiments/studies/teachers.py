@@ -1,6 +1,5 @@
 """Who teaches the students of one seed: trained once, its predictions held."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from keras_kd.experiments.studies.images import Images
 from keras_kd.experiments.studies.methods import METHODS
 from keras_kd.experiments.studies.pacing import checkpoint_of_epochs
 from keras_kd.experiments.studies.recipe import Recipe
+from keras_kd.files import make_folder, replacing, write_array, write_json
 from keras_kd.losses import SoftTargets
 from keras_kd.ntk import empirical_ntk
 from keras_kd.teachers import (
@@ -175,7 +175,7 @@ class Teachers:
         )
         if (folder / "run.json").exists():
             return
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         teacher = self._build(recipe.teacher)
         recorders = [TrajectoryRecorder(folder / "trajectory")]
         if any(METHODS[name].averaged for name in recipe.methods):
@@ -206,9 +206,7 @@ class Teachers:
             "history": history,
         }
         self._keep(record)
-        part = folder / "run.part"
-        part.write_text(json.dumps(record))
-        part.replace(folder / "run.json")
+        write_json(folder / "run.json", record)
         snapshot.file.unlink(missing_ok=True)
 
     def _final_test_logits(self) -> np.ndarray:
@@ -245,7 +243,7 @@ class Teachers:
         file = folder / "assistant.weights.h5"
         model = self._build(recipe.assistant)
         if not file.exists():
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             self._train()
             trajectory = TeacherTrajectory(self.folder / "teacher" / "trajectory")
             source: Any = trajectory.load(-1)
@@ -262,17 +260,8 @@ class Teachers:
                 callbacks=self._watched(label, recipe.epochs),
                 snapshot=snapshot,
             )
-            part = folder / "part.weights.h5"
-            model.save_weights(part)
-            part.replace(file)
+            with replacing(file) as part:
+                model.save_weights(part)
             snapshot.file.unlink()
         model.load_weights(file)
         return model, folder
-
-
-def write_array(file: Path, array: np.ndarray) -> None:
-    """Writes an `.npy` as a whole or not at all."""
-    part = file.with_suffix(".part")
-    with part.open("wb") as opened:
-        np.save(opened, array)
-    part.replace(file)

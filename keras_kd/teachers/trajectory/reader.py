@@ -8,9 +8,10 @@ from typing import Any
 import keras
 
 from keras_kd.files import sha256
+from keras_kd.keras_internals import keras_reason
 from keras_kd.teachers.stages import Stages
 from keras_kd.teachers.trajectory.architecture import first_difference, variable_specs
-from keras_kd.teachers.trajectory.bare_copy import bare_copy, keras_reason
+from keras_kd.teachers.trajectory.bare_copy import bare_copy
 from keras_kd.teachers.trajectory.manifest import Checkpoint, Manifest
 
 
