@@ -77,6 +77,7 @@ def check(label, oracle, dtype, ways):
         raise
 
 
+@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("label", GROUPS)
 def test_exact(label, oracle):
     def ways(model, x, jacobians):
