@@ -125,7 +125,7 @@ def test_declared():
     ]
     with pytest.raises(ValueError, match=r"must name outputs.*\['class'\]"):
         declared_kinds({"class": "categorical"}, names)
-    with pytest.raises(ValueError, match="2 outputs. Received: 1 kinds"):
+    with pytest.raises(ValueError, match=r"2 outputs\. Received: 1 kinds"):
         declared_kinds(["categorical"], names)
 
 
