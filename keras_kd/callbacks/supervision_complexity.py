@@ -23,7 +23,8 @@ from keras_kd.complexity import (
 )
 from keras_kd.complexity.arguments import check_labels, check_outputs
 from keras_kd.complexity.class_outputs import label_targets
-from keras_kd.complexity.ranking.comparison import RELATIVE_RIDGE, outputs_of
+from keras_kd.complexity.ranking.arguments import outputs_of
+from keras_kd.complexity.ranking.comparison import RELATIVE_RIDGE
 from keras_kd.complexity.ranking.teacher_logits import (
     BATCH,
     Run,
