@@ -10,6 +10,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 BACKENDS := tensorflow jax torch
+LOWEST := test-lowest-keras-tensorflow test-lowest-keras-torch
 
 # Without a GPU: TensorFlow's CPU build, and no CUDA package by accident.
 ifeq ($(shell command -v nvidia-smi),)
@@ -23,7 +24,7 @@ else
 TENSORFLOW := tensorflow
 endif
 
-.PHONY: demo test ci lint docs test-lowest-keras clean
+.PHONY: demo test ci lint docs test-lowest-keras clean $(BACKENDS:%=test-%) $(LOWEST)
 
 demo: $(VENV)/demo-ready
 	KERAS_BACKEND=tensorflow $(BIN)/keras-kd demo $(ARGS)
@@ -40,8 +41,7 @@ ci: $(VENV)/test-ready $(VENV)/docs-ready .lowest-keras
 		test-torch test-lowest-keras-torch
 
 # What no backend can change runs with the one that compiles nothing: the markers are
-# explained in pyproject.toml. A process of its own computes on one core, so that two do
-# not fight for both.
+# explained in pyproject.toml.
 OF_BACKENDS := -m "not once and not one_backend"
 test-tensorflow test-jax: SELECTED := $(OF_BACKENDS)
 $(BACKENDS:%=test-%): test-%: $(VENV)/test-ready
@@ -60,7 +60,6 @@ docs: $(VENV)/docs-ready
 		PATH="$(abspath $(BIN)):$$PATH" $(BIN)/mkdocs build --quiet --strict
 
 # The oldest Keras that pyproject.toml admits, laid over the environment.
-LOWEST := test-lowest-keras-tensorflow test-lowest-keras-torch
 test-lowest-keras: $(LOWEST)
 
 test-lowest-keras-tensorflow: SELECTED := $(OF_BACKENDS)

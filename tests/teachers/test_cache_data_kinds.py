@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import torch
-from tiny_caches import BACKEND, BATCH, build, examples, network, watched
+from tiny_caches import (
+    BACKEND,
+    BATCH,
+    build,
+    examples,
+    network,
+    sparse_loss,
+    watched,
+)
 
 from keras_kd.datasets import Batches
 
@@ -236,7 +244,11 @@ def test_several_inputs_and_outputs(tmp_path, kind):
     else:
         each = [({"b": b, "a": a},) for a, b in zip(*inputs.values(), strict=True)]
         data = {"x": torch.utils.data.DataLoader(each, BATCH, True)}
-    distiller = watched(cache, two_headed(5))
+    losses = {
+        "second": sparse_loss(),
+        "first": keras.losses.BinaryCrossentropy(from_logits=True),
+    }
+    distiller = watched(cache, two_headed(5), loss=losses)
     distiller.fit(**data, verbose=0)
     rows = 0
     for x, _, _, logits in distiller.seen:

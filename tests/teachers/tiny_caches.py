@@ -129,8 +129,8 @@ def as_numpy(value):
     return None if value is None else np.array(keras.ops.convert_to_numpy(value))
 
 
-def watched(teacher, student, losses=None, alpha=1.0):
+def watched(teacher, student, losses=None, alpha=1.0, loss=None):
     distiller = Watched(teacher, student, losses or Spy(2.0), alpha=alpha)
     distiller.seen = []
-    distiller.compile("sgd", sparse_loss(), run_eagerly=True)
+    distiller.compile("sgd", loss or sparse_loss(), run_eagerly=True)
     return distiller
