@@ -26,7 +26,7 @@ try:
     from keras.src.backend.common import masking as _masking
     from keras.src.trainers import data_adapters as _data_adapters
     from keras.src.trainers.data_adapters import array_slicing as _array_slicing
-    from keras.src.trainers.data_adapters.data_adapter import DataAdapter
+    from keras.src.trainers.data_adapters.data_adapter import DataAdapter as DataAdapter
 except ImportError as error:
     raise _unknown(error) from error
 

@@ -7,7 +7,7 @@ assignment to the teacher's variables, with no state to synchronise.
 """
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -192,14 +192,14 @@ def per_example_gradients(
 class _WithTeacher:
     """Batches, each joined by the teacher's values at the moment it is drawn."""
 
-    def __init__(self, batches, teacher_values):
+    def __init__(self, batches: Any, teacher_values: Callable[[], Any]):
         self._batches = iter(batches)
         self._teacher_values = teacher_values
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         return self
 
-    def __next__(self):
+    def __next__(self) -> Any:
         batch = next(self._batches)
         return self._teacher_values(), batch
 

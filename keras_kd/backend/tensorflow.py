@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
@@ -241,7 +242,7 @@ def split_teacher_state(data: Any) -> tuple[None, Any]:
     return None, data
 
 
-def without_gradients() -> contextlib.AbstractContextManager[Any]:
+def without_gradients() -> AbstractContextManager[Any]:
     """A context for what is not differentiated: the tape opens after it."""
     return contextlib.nullcontext()
 

@@ -4,6 +4,7 @@ import contextlib
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
@@ -300,13 +301,14 @@ def split_teacher_state(data: Any) -> tuple[None, Any]:
     return None, data
 
 
-def without_gradients() -> contextlib.AbstractContextManager[Any]:
+def without_gradients() -> AbstractContextManager[Any]:
     """A context for what is not differentiated.
 
     `no_grad` and not `inference_mode`, whose tensors the student's backward pass could
     not keep.
     """
-    return torch.no_grad()
+    context: AbstractContextManager[Any] = torch.no_grad()
+    return context
 
 
 def supervised_train_function(

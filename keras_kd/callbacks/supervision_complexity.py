@@ -291,7 +291,7 @@ class SupervisionComplexity(keras.callbacks.Callback):
                 labels = check_labels(array, len(array), self._k)
             except ValueError as error:
                 raise ValueError(f"`targets['{name}']`: {error}") from None
-        return label_targets(labels, self._k)
+        return np.asarray(label_targets(labels, self._k), np.float64)
 
     def _soft(self, logits: NDArray[Any]) -> NDArray[np.float64]:
         return soft_targets(logits, self.temperature, self.kind)

@@ -39,6 +39,7 @@ from keras_kd.outputs import (
     OutputKind,
     check_last_activation,
     check_output_kind,
+    name_of,
     output_names,
     to_logits,
 )
@@ -178,7 +179,7 @@ class Distiller(keras.Model):
     # What the outputs mean
 
     @property
-    def output_kind(self) -> OutputKind:
+    def output_kind(self) -> Any:
         """What the outputs mean, declared or found out; `None`: not known yet."""
         known = self._kinds.names or [None]
         # What a teacher that is not saved has told is not to be lost.
@@ -248,7 +249,8 @@ class Distiller(keras.Model):
         """
         step = current_step() or Step(None, training)
         rows = ops.shape(keras.tree.flatten(x if x is not None else y_pred)[0])[0]
-        labels, student_loss = compiled_loss(self), None
+        labels = compiled_loss(self)
+        student_loss: Any = None
         if labels is not None and y is not None:
             student_loss = labels(y, y_pred, sample_weight)
         if student_loss is not None:
@@ -299,7 +301,7 @@ class Distiller(keras.Model):
             Side(student_logits, step.student_taps, self._terms.layers),
             y,
             sample_weight,
-            keras.tree.pack_sequence_as(y_pred, [k and k.NAME for k in kinds]),
+            keras.tree.pack_sequence_as(y_pred, [name_of(k) for k in kinds]),
             lambda i, value: self._logs.record_named(i, value, rows),
         )
         self._logs.record(self._logs.distillation_loss, total, rows)

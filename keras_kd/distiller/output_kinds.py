@@ -15,6 +15,7 @@ from keras_kd.outputs import (
     declared_kinds,
     inferred_kinds,
     kind_of_classes,
+    name_of,
     output_names,
 )
 
@@ -40,7 +41,7 @@ class OutputKinds:
     @property
     def names(self) -> list[str | None] | None:
         """The kinds by their names."""
-        return None if self.found is None else [k and k.NAME for k in self.found]
+        return None if self.found is None else [name_of(k) for k in self.found]
 
     def forget(self) -> None:
         """Asks anew when it is next needed."""

@@ -1,6 +1,6 @@
 """Who supervises: the protocol that every kind of teacher answers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import keras
@@ -68,7 +68,7 @@ def supervisor_of(
     teacher: Any,
     form: str,
     losses: list[Any],
-    kinds: list[Kind | None],
+    kinds: Sequence[Kind | None],
     *,
     precision: Any = None,
     trained: bool = False,

@@ -151,7 +151,9 @@ def distill(
             train_teacher=mode == "together",
         )
     if mode == "online":
-        callbacks.append(OnlineTeacher(cache or trajectory, hold=hold))
+        stages = cache or trajectory
+        assert stages is not None
+        callbacks.append(OnlineTeacher(stages, hold=hold))
     return _train(
         mode,
         model,

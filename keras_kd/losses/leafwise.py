@@ -156,7 +156,7 @@ def _one_per_leaf(argument: str, value: Any, outputs: Any) -> list[Any]:
     agree = isinstance(value, Mapping) == isinstance(outputs, Mapping) and (
         not isinstance(value, Mapping) or set(value) == set(outputs)
     )
-    values = keras.tree.flatten(value)
+    values: list[Any] = keras.tree.flatten(value)
     if not agree or len(values) != count:
         raise ValueError(
             f"`{argument}` must be one tensor, or one for each output in the "

@@ -24,6 +24,7 @@ from keras_kd.outputs.kinds import (
     kind_named,
     kind_of,
     kind_of_classes,
+    name_of,
 )
 from keras_kd.outputs.positions import positional_weights, valid_positions
 
@@ -49,6 +50,7 @@ __all__ = [
     "kind_of",
     "kind_of_classes",
     "label_targets",
+    "name_of",
     "number_of_classes",
     "output_names",
     "positional_weights",

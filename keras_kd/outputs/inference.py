@@ -33,7 +33,7 @@ _OF_LOSSES: dict[Any, Kind] = {
 }
 
 
-def check_output_kind(output_kind: Any) -> OutputKind:
+def check_output_kind(output_kind: Any) -> Any:
     """`output_kind`, refused where it is not made of names of kinds.
 
     Raises:

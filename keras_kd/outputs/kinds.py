@@ -78,6 +78,11 @@ def kind_of_classes(units: int | None) -> Kind:
     return bernoulli if units == 1 else categorical
 
 
+def name_of(kind: Kind | None) -> str | None:
+    """The name of a kind; `None` for one that is not known."""
+    return None if kind is None else kind.NAME
+
+
 def kind_of(name: str | None, units: int | None) -> Kind:
     """The kind of that name; without one, that of an output that tells classes apart.
 

@@ -3,7 +3,7 @@
 import keras
 
 from keras_kd.forward import output_spec
-from keras_kd.outputs import inferred_kinds, output_names
+from keras_kd.outputs import inferred_kinds, name_of, output_names
 
 
 def kinds_of_model(model: keras.Model) -> list[str | None]:
@@ -20,5 +20,4 @@ def kinds_of_model(model: keras.Model) -> list[str | None]:
         names = ["output"]
     else:
         names = output_names(model, outputs)
-    kinds = inferred_kinds(names, [model], [loss])
-    return [kind and kind.NAME for kind in kinds]
+    return [name_of(kind) for kind in inferred_kinds(names, [model], [loss])]

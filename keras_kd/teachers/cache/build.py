@@ -23,6 +23,7 @@ from keras_kd.outputs import (
     check_output_kind,
     decided_class,
     kind_of_classes,
+    name_of,
 )
 from keras_kd.progress import Progress
 from keras_kd.teachers.cache.files import (
@@ -166,7 +167,7 @@ def _request(
         packing=packing,
         divergence=loss,
         files={},
-        output_kinds=[kind and kind.NAME for kind in known],
+        output_kinds=[name_of(kind) for kind in known],
     )
 
 

@@ -1,7 +1,7 @@
 """A cached teacher: what a distiller sees of predictions that are held in files."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -58,7 +58,9 @@ class CachedTeacher:
                 )
         self.teacher: Any = source
         self.model = stand_in(source.spec, source.teacher_name)
-        self.layers = {path: find_layer(self.model, path) for path in paths}
+        self.layers: Mapping[str, keras.layers.Layer] = {
+            path: find_layer(self.model, path) for path in paths
+        }
         self._clock: Clock | None = None
         self._failure: Exception | None = None
         self._looked_at = 0
@@ -74,7 +76,7 @@ class CachedTeacher:
             shapes = self.teacher.spec.logits
             kinds: list[Kind | None] = [kind_of_classes(s[-1]) for s in shapes]
         else:
-            kinds = [name and kind_named(name) for name in known]
+            kinds = [None if name is None else kind_named(name) for name in known]
         if len(kinds) == 1:
             # Several students learn from one word.
             return kinds * len(names)

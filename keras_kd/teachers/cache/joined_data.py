@@ -37,7 +37,7 @@ class Words(Protocol):
         """Whether `look_up` makes use of labels."""
 
 
-class JoinedData(DataAdapter):  # type: ignore[misc]
+class JoinedData(DataAdapter):
     """An adapter around the one that Keras makes of the user's data.
 
     So shuffling, batches and their order are Keras's. The teacher's word joins each
@@ -99,19 +99,19 @@ class JoinedData(DataAdapter):  # type: ignore[misc]
             yield keras.utils.pack_x_y_sample_weight(joined, y, sample_weight)
 
     @property
-    def num_batches(self) -> int | None:
+    def num_batches(self) -> Any:
         return self._inner.num_batches
 
     @property
-    def batch_size(self) -> int | None:
+    def batch_size(self) -> Any:
         return self._inner.batch_size
 
     @property
-    def has_partial_batch(self) -> bool | None:
+    def has_partial_batch(self) -> Any:
         return self._inner.has_partial_batch
 
     @property
-    def partial_batch_size(self) -> int | None:
+    def partial_batch_size(self) -> Any:
         return self._inner.partial_batch_size
 
     def on_epoch_begin(self) -> None:

@@ -34,7 +34,7 @@ class CachedMean:
         members: Iterable[tuple[Any, int]],
         of: Literal["logits", "probabilities"] = "logits",
     ):
-        self.members = list(members)
+        self.members: list[tuple[Any, int]] = list(members)
         if not self.members:
             raise ValueError("The mean needs at least one teacher. Received: none")
         check_choice("of", of, MEANS)
@@ -56,7 +56,7 @@ class CachedMean:
     @property
     def spec(self) -> Spec:
         """What the teachers take and give; of several, without taps."""
-        spec = self.members[0][0].spec
+        spec: Spec = self.members[0][0].spec
         if len(self.members) > 1:
             spec = dataclasses.replace(spec, taps={})
         return spec
@@ -87,13 +87,14 @@ class CachedMean:
 
     def labels(self, rows: list[np.ndarray]) -> np.ndarray | None:
         """The labels that the first member's data had, or `None`."""
-        return self.members[0][0].labels(rows[0])
+        labels: np.ndarray | None = self.members[0][0].labels(rows[0])
+        return labels
 
     def look_up(
         self, rows: list[np.ndarray], index: int | None = None
     ) -> tuple[tuple[np.ndarray, ...], dict[str, np.ndarray]]:
         """Logits of each output, and of a single member each tap's features."""
-        found = [
+        found: list[tuple[tuple[np.ndarray, ...], dict[str, np.ndarray]]] = [
             cache.look_up(chosen, stage)
             for (cache, stage), chosen in zip(self.members, rows, strict=True)
         ]

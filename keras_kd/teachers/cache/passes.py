@@ -199,7 +199,7 @@ def class_labels(y: Any) -> np.ndarray | None:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim == 2:
-        return labels.argmax(axis=1).astype(np.int64)
+        return np.asarray(labels.argmax(axis=1), np.int64)
     if labels.ndim != 1 or labels.dtype.kind not in "iufb":
         return None
     if labels.dtype.kind == "f" and not np.array_equal(labels, np.round(labels)):
