@@ -1,7 +1,7 @@
 """`keras-kd compare-teachers`: which teacher for a student that is not trained yet."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -115,8 +115,9 @@ def command(
     make_folder(out.parent)
     report.to_json(out)
     figure = out.with_suffix(".png")
+    drawn: Any = report.plot().figure
     with replacing(figure) as part:
-        report.plot().figure.savefig(part, dpi=150)
+        drawn.savefig(part, dpi=150)
     console.print(f"all numbers: {out}\nheat map: {figure}")
 
 

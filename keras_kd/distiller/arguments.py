@@ -247,3 +247,44 @@ def check_labels(class_weight: Any, x: Any, y: Any) -> None:
             "`class_weight` needs labels. Received: "
             f"class_weight={class_weight} with data that has no labels."
         )
+
+
+def check_labels_are_there(distiller: Any, y: Any) -> None:
+    """Refuses a batch without labels, or a distiller without their loss.
+
+    Raises:
+        ValueError: says what needs them.
+    """
+    if distiller.loss is not None and y is not None:
+        return
+    labels = "missing" if y is None else "given"
+    received = f"Received: loss={distiller.loss}, labels {labels}."
+    if distiller.train_teacher:
+        raise ValueError(
+            "`train_teacher=True` trains the teacher on labels: it needs "
+            f"`compile(loss=...)` and labels in every batch. {received}"
+        )
+    raise ValueError(
+        f"alpha={distiller.alpha} mixes in the loss of the labels, which needs "
+        f"`compile(loss=...)` and labels in every batch. {received} For distillation "
+        "without labels pass alpha=1."
+    )
+
+
+def check_ready(distiller: Any) -> None:
+    """Refuses to train without a teacher, or without a loss that is asked for.
+
+    Raises:
+        ValueError: there is no teacher, or no loss of the labels where one is mixed in.
+    """
+    if distiller.teacher is None:
+        raise ValueError(
+            "`fit` needs a teacher. Received: teacher=None (it was not saved with "
+            "this distiller). Assign one: `distiller.teacher = teacher`."
+        )
+    needs_labels = distiller.alpha < 1.0 or distiller.train_teacher
+    if distiller.compiled and distiller.loss is None and needs_labels:
+        raise ValueError(
+            f"alpha={distiller.alpha}, train_teacher={distiller.train_teacher} needs "
+            "a loss of the labels. Received: compile(loss=None)."
+        )

@@ -9,7 +9,9 @@ from keras_kd import backend
 from keras_kd.arguments import check_choice, check_fraction
 from keras_kd.distiller.arguments import (
     check_labels,
+    check_labels_are_there,
     check_models,
+    check_ready,
     check_same_outputs,
     check_trained_teacher,
     for_each_student,
@@ -21,9 +23,10 @@ from keras_kd.distiller.first_step import FirstStep
 from keras_kd.distiller.logs import DistillationLogs, results
 from keras_kd.distiller.loss import DistillationTerms, Side
 from keras_kd.distiller.output_kinds import OutputKinds, declared_for
+from keras_kd.distiller.saving import arguments_of, config_of
 from keras_kd.distiller.step import Step, current_step, running_step
 from keras_kd.distiller.supervisor import Supervisor, supervisor_of
-from keras_kd.forward import find_layer, input_spec, output_spec, tapping
+from keras_kd.forward import build_on, find_layer, input_spec, output_spec, tapping
 from keras_kd.keras_internals import (
     additional_loss,
     another_compiled_loss,
@@ -85,7 +88,7 @@ class Distiller(keras.Model):
         # Inputs reach teacher and student as they are; each casts for itself.
         super().__init__(dtype=student.dtype_policy, autocast=False, name=name)
         if supervisor is not None and not student.built:
-            _build_on_inputs(student, input_spec(supervisor.model))
+            build_on(student, input_spec(supervisor.model))
         check_last_activation(
             student,
             student_outputs,
@@ -175,17 +178,16 @@ class Distiller(keras.Model):
     # What the outputs mean
 
     @property
-    def output_kinds(self) -> list[str | None] | None:
-        """What each output means, in their order; `None` until it is known."""
-        return self._kinds.names
+    def output_kind(self) -> OutputKind:
+        """What the outputs mean, declared or found out; `None`: not known yet."""
+        known = self._kinds.names or [None]
+        # What a teacher that is not saved has told is not to be lost.
+        return self._kinds.declared or (None if None in known else known)
 
     def _find_kinds(self, outputs: Any) -> list[Kind | None]:
+        compiled = self.loss if self.compiled else None
         kinds = self._kinds.find(
-            self.student,
-            outputs,
-            self.loss if self.compiled else None,
-            self._supervisor,
-            self.distillation_losses,
+            self.student, outputs, compiled, self._supervisor, self.distillation_losses
         )
         if outputs is not None:
             self._logs.build(output_names(self.student, outputs))
@@ -256,14 +258,7 @@ class Distiller(keras.Model):
             terms += [] if student_loss is None else [student_loss]
         else:
             if self.alpha < 1.0:
-                if student_loss is None:
-                    raise ValueError(
-                        f"alpha={self.alpha} mixes in the loss of the labels, which "
-                        "needs `compile(loss=...)` and labels in every batch. "
-                        f"Received: loss={self.loss}, labels "
-                        f"{'missing' if y is None else 'given'}. For distillation "
-                        "without labels pass alpha=1."
-                    )
+                check_labels_are_there(self, y)
                 terms.append((1.0 - self.alpha) * student_loss)
             if self.train_teacher:
                 terms.append(self._loss_of_teacher(step, y, sample_weight, rows))
@@ -276,12 +271,7 @@ class Distiller(keras.Model):
     def _loss_of_teacher(
         self, step: Step, y: Any, sample_weight: Any, rows: Any
     ) -> Any:
-        if compiled_loss(self) is None or y is None:
-            raise ValueError(
-                "`train_teacher=True` trains the teacher on labels: it needs "
-                "`compile(loss=...)` and labels in every batch. Received: "
-                f"loss={self.loss}, labels {'missing' if y is None else 'given'}."
-            )
+        check_labels_are_there(self, y)
         assert step.supervision is not None
         names = getattr(self.teacher, "output_names", None)
         teacher_loss = another_compiled_loss(self, names)
@@ -324,28 +314,26 @@ class Distiller(keras.Model):
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict[str, Any]:
         """The logs: those of the labels only with labels, of the teacher with one."""
-        logs, metrics, loss = self._logs, compiled_metrics(self), compiled_loss(self)
-        step = current_step()
-        left_out: list[Any] = logs.without_decision(self._kinds.found or [])
+        step, metrics = current_step(), compiled_metrics(self)
+        supervised = step is not None and step.supervision is not None
+        silent = self._logs.silent(self._kinds.found or [], supervised)
         if y is None:
-            left_out += [metrics, *(loss.metrics if loss is not None else [])]
+            silent += [metrics, *getattr(compiled_loss(self), "metrics", [])]
         elif metrics is not None:
             metrics.update_state(y, y_pred, sample_weight)
-        if y is None or loss is None:
-            left_out.append(logs.student_loss)
-        supervised = step is not None and step.supervision is not None
-        if not supervised:
-            left_out += logs.of_teacher()
+        if y is None or compiled_loss(self) is None:
+            silent.append(self._logs.student_loss)
         if not (supervised and self.train_teacher):
-            left_out.append(logs.teacher_loss)
-        return results(self.metrics, left_out)
+            silent.append(self._logs.teacher_loss)
+        return results(self.metrics, silent)
 
     def get_metrics_result(self) -> dict[str, Any]:
         """All logs there are; metrics that no label has reached yet have none."""
         metrics = compiled_metrics(self)
-        silent = [] if metrics is None or metrics.built else [metrics]
-        undecided = self._logs.without_decision(self._kinds.found or [])
-        return results(self.metrics, silent + undecided)
+        silent = self._logs.silent(self._kinds.found or [], supervised=True)
+        if metrics is not None and not metrics.built:
+            silent.append(metrics)
+        return results(self.metrics, silent)
 
     # Training
 
@@ -373,36 +361,17 @@ class Distiller(keras.Model):
         Callbacks that write into the epoch logs (`OnlineTeacher`) run before those
         that read them, wherever they stand in the list.
         """
+        arguments = dict(locals())
+        del arguments["self"], arguments["__class__"]
         check_labels(class_weight, x, y)
-        self._check_ready()
+        supervisor = self._check_ready()
         if isinstance(callbacks, keras.callbacks.Callback):
             callbacks = [callbacks]
         if isinstance(callbacks, list | tuple):
-            callbacks = sorted(
+            arguments["callbacks"] = sorted(
                 callbacks, key=lambda c: not getattr(c, "writes_epoch_logs", False)
             )
-        supervisor = self._supervisor
-        assert supervisor is not None
-        arguments = supervisor.prepare_fit(
-            {
-                "x": x,
-                "y": y,
-                "batch_size": batch_size,
-                "epochs": epochs,
-                "verbose": verbose,
-                "callbacks": callbacks,
-                "validation_split": validation_split,
-                "validation_data": validation_data,
-                "shuffle": shuffle,
-                "class_weight": class_weight,
-                "sample_weight": sample_weight,
-                "initial_epoch": initial_epoch,
-                "steps_per_epoch": steps_per_epoch,
-                "validation_steps": validation_steps,
-                "validation_batch_size": validation_batch_size,
-                "validation_freq": validation_freq,
-            }
-        )
+        arguments = supervisor.prepare_fit(arguments)
         try:
             return super().fit(**arguments)
         except Exception as error:
@@ -427,29 +396,15 @@ class Distiller(keras.Model):
             )
         return super().evaluate(x, y, batch_size, verbose, sample_weight, **kwargs)
 
-    def _check_ready(self) -> None:
-        """A last look at what training needs.
-
-        Raises:
-            ValueError: there is no teacher, no loss of the labels where one is mixed
-                in, or it is not known what an output means.
-        """
-        if self._supervisor is None:
-            raise ValueError(
-                "`fit` needs a teacher. Received: teacher=None (it was not saved with "
-                "this distiller). Assign one: `distiller.teacher = teacher`."
-            )
-        if not self.compiled:
-            return  # Keras says so.
-        if compiled_loss(self) is None and (self.alpha < 1.0 or self.train_teacher):
-            raise ValueError(
-                f"alpha={self.alpha}, train_teacher={self.train_teacher} needs a loss "
-                "of the labels. Received: compile(loss=None)."
-            )
-        # Compiled again, perhaps, with a loss that says something else.
-        self._kinds.forget()
-        self._find_kinds(output_spec(self.student))
-        self._supervisor.check()
+    def _check_ready(self) -> Supervisor:
+        check_ready(self)
+        assert self._supervisor is not None
+        if self.compiled:  # else Keras says so
+            # Compiled again, perhaps, with a loss that says something else.
+            self._kinds.forget()
+            self._find_kinds(output_spec(self.student))
+            self._supervisor.check()
+        return self._supervisor
 
     def make_train_function(self, force: bool = False) -> Any:
         """Compiles the step, after a last look at what `fit` needs."""
@@ -478,43 +433,11 @@ class Distiller(keras.Model):
     # Saving
 
     def get_config(self) -> dict[str, Any]:
-        serialize = keras.saving.serialize_keras_object
-        known = self.output_kinds or [None]
-        return {
-            "teacher": serialize(self.teacher) if self.save_teacher else None,
-            "student": serialize(self.student),
-            "distillation_losses": {
-                name: serialize(loss)
-                for name, loss in zip(
-                    self.distillation_loss_names, self.distillation_losses, strict=True
-                )
-            },
-            "distillation_loss_weights": self.distillation_loss_weights,
-            "alpha": self.alpha,
-            "teacher_outputs": self.teacher_outputs,
-            "student_outputs": self.student_outputs,
-            "train_teacher": self.train_teacher,
-            "save_teacher": self.save_teacher,
-            # What a teacher that is not saved has told is not to be lost.
-            "output_kind": self._kinds.declared or (None if None in known else known),
-            "name": self.name,
-        }
+        return config_of(self)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Distiller":
-        config = dict(config)
-        deserialize = keras.saving.deserialize_keras_object
-        for key in ("teacher", "student"):
-            config[key] = deserialize(config[key])
-        config["distillation_losses"] = {
-            name: deserialize(loss)
-            for name, loss in config["distillation_losses"].items()
-        }
-        weights = config["distillation_loss_weights"]
-        config["distillation_loss_weights"] = dict(
-            zip(config["distillation_losses"], weights, strict=True)
-        )
-        distiller = cls(**config)
+        distiller = cls(**arguments_of(config))
         # In files of version 0.1 all outputs tell classes apart.
         distiller._kinds.of_classes = "output_kind" not in config
         return distiller
@@ -523,12 +446,3 @@ class Distiller(keras.Model):
         # Keras saves what it finds by `dir`; this is how the teacher stays out.
         names = list(super().__dir__())
         return names if self.save_teacher else [n for n in names if n != "teacher"]
-
-
-def _build_on_inputs(student: keras.Model, inputs: Any) -> None:
-    if inputs is not None:
-        student(
-            keras.tree.map_structure(
-                lambda t: keras.KerasTensor(t.shape, t.dtype), inputs
-            )
-        )

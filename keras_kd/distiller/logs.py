@@ -91,23 +91,26 @@ class DistillationLogs:
                         one, other, output_kind=kind.NAME
                     )
 
-    def without_decision(self, kinds: Sequence[Kind | None]) -> list[Any]:
-        """The fidelities of outputs on which nothing is decided."""
+    def silent(self, kinds: Sequence[Kind | None], supervised: bool) -> list[Any]:
+        """The metrics that have nothing to say of a step, those of the labels apart.
+
+        Args:
+            kinds: of the outputs: on some nothing is decided.
+            supervised: whether a teacher has spoken.
+        """
+        if not supervised:
+            return [
+                self.distillation_loss,
+                self.fidelity,
+                *self.named_losses,
+                *self.output_fidelities,
+            ]
         undecided = [kind is None or not kind.DECIDES for kind in kinds]
         found: list[Any] = [self.fidelity] if all(undecided) else []
         return found + [
             metric
             for metric, silent in zip(self.output_fidelities, undecided, strict=False)
             if silent
-        ]
-
-    def of_teacher(self) -> list[Any]:
-        """Those of which only a step with a teacher has something to say."""
-        return [
-            self.distillation_loss,
-            self.fidelity,
-            *self.named_losses,
-            *self.output_fidelities,
         ]
 
 

@@ -4,6 +4,7 @@ from keras_kd.forward.calls import call_without_side_effects
 from keras_kd.forward.examples import Examples
 from keras_kd.forward.paths import find_layer, layer_paths
 from keras_kd.forward.specs import (
+    build_on,
     example_inputs,
     input_spec,
     output_shapes,
@@ -24,6 +25,7 @@ __all__ = [
     "Examples",
     "Taps",
     "Watcher",
+    "build_on",
     "call_without_side_effects",
     "example_inputs",
     "find_layer",

@@ -84,3 +84,13 @@ def output_shapes(
                 f"{len(keras.tree.flatten(output))}."
             )
     return {path: tuple(output.shape) for path, output in outputs.items()}
+
+
+def build_on(model: keras.Model, inputs: Any) -> None:
+    """Builds a model on another one's symbolic inputs, where they are known."""
+    if inputs is not None:
+        model(
+            keras.tree.map_structure(
+                lambda t: keras.KerasTensor(t.shape, t.dtype), inputs
+            )
+        )

@@ -151,7 +151,9 @@ def test_a_plain_model(tmp_path):
 
 def test_the_teacher_of_a_distiller_is_that_of_the_moment(trajectory, tmp_path):
     student = mlp(6)
-    distiller = Distiller(trajectory.load(-1), student, SoftTargets(2.0))
+    distiller = Distiller(
+        trajectory.load(-1), student, SoftTargets(2.0), output_kind="categorical"
+    )
     distiller.compile(keras.optimizers.SGD(0.5))
     watch = SupervisionComplexity(
         X,
@@ -252,7 +254,9 @@ def test_training_is_bitwise_what_it_is_without():
                 keras.layers.Dense(K),
             ]
         )
-        distiller = Distiller(mlp(4), student, SoftTargets(2.0), alpha=0.5)
+        distiller = Distiller(
+            mlp(4), student, SoftTargets(2.0), alpha=0.5, output_kind="categorical"
+        )
         distiller.compile(keras.optimizers.Adam(0.01), loss=LOSS)
         history = distiller.fit(
             X, Y, epochs=3, batch_size=8, verbose=0, callbacks=callbacks

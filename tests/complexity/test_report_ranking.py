@@ -18,6 +18,8 @@ from teachers_compared import (
 from keras_kd.complexity import compare_teachers
 from keras_kd.complexity.ranking.report import CRITERIA, TeacherReport, ranks
 
+pytestmark = pytest.mark.one_backend
+
 
 def diagonal_kernel(largest, smallest):
     """One example a direction; the last is held out."""
@@ -69,6 +71,18 @@ def test_agreement_is_kendalls():
     agreement = report_of(orders).agreement
     expected = [kendalltau(orders[0], other).statistic for other in orders[1:]]
     np.testing.assert_allclose(agreement, expected)
+
+
+def test_agreement_by_counting_pairs():
+    rng = np.random.default_rng(1)
+    orders = [1 + rng.integers(0, 4, 9) for _ in range(3)]
+    expected = []
+    for other in orders[1:]:
+        one, two = (np.sign(np.subtract.outer(r, r)) for r in (orders[0], other))
+        expected.append(np.sum(one * two) / np.sqrt(np.sum(one**2) * np.sum(two**2)))
+    np.testing.assert_allclose(report_of(orders).agreement, expected)
+    tied, order = np.ones(4, int), np.arange(1, 5)
+    assert report_of([tied, tied, order]).agreement == (1.0, 0.0)
 
 
 def test_robust_needs_the_best_to_stay_and_the_order():

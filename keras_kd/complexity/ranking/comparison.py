@@ -3,20 +3,26 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, TypedDict, cast
+from typing import Any, Literal, TypedDict
 
 import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from keras_kd import backend
 from keras_kd.arguments import check_choice, check_integer_or_none, check_number
 from keras_kd.complexity.agreement import fidelity
-from keras_kd.complexity.arguments import check_kernel, check_labels
+from keras_kd.complexity.arguments import check_labels
 from keras_kd.complexity.bound import distillation_bound
-from keras_kd.complexity.class_outputs import decisions
 from keras_kd.complexity.margin import accuracy, margins
 from keras_kd.complexity.prediction import predict
+from keras_kd.complexity.ranking.arguments import (
+    check_classes,
+    checked_criterion,
+    checked_kernel,
+    checked_temperatures,
+    outputs_of,
+    split,
+)
 from keras_kd.complexity.ranking.report import (
     CRITERIA,
     Criterion,
@@ -37,12 +43,7 @@ from keras_kd.complexity.supervision import adjusted_supervision_complexity
 from keras_kd.complexity.targets import Kind, soft_targets
 from keras_kd.forward import Examples
 from keras_kd.ntk import empirical_ntk, ntk_features
-from keras_kd.ntk.outputs import are_probabilities, logits_of
-from keras_kd.outputs import check_last_activation
-
-# What ranks, with labels and without.
-CRITERION: Criterion = "bound_total"
-CRITERION_WITHOUT_LABELS: Criterion = "heldout_fidelity"
+from keras_kd.outputs import decided_class
 
 # In units of the kernel's mean diagonal entry.
 RELATIVE_RIDGE = 1e-3
@@ -132,8 +133,8 @@ def compare_teachers(
 
     Raises:
         TypeError: `student` is not a Keras model, or a teacher none of the above.
-        ValueError: an argument is not as above, or the kernel is not positive definite
-            at this `ridge`.
+        ValueError: an argument is not as above, the outputs do not tell classes apart,
+            or the kernel is not positive definite at this `ridge`.
         FileNotFoundError: a checkpoint is missing.
 
     Source: Harutyunyan et al., "Supervision Complexity and its Role in Knowledge
@@ -152,8 +153,8 @@ def compare_teachers(
     >>> report.best.teacher, len(report.rows)
     ('good', 4)
     """
-    ranked_by = _checked_criterion(criterion, y is not None)
-    taus = _checked_temperatures(temperatures)
+    ranked_by = checked_criterion(criterion, y is not None)
+    taus = checked_temperatures(temperatures)
     check_choice("kind", kind, ("probabilities", "logits"))
     check_choice("teacher_outputs", teacher_outputs, ("probabilities", "logits"))
     delta = check_number("delta", delta, above=0, below=1)
@@ -170,12 +171,13 @@ def compare_teachers(
         )
     named = named_teachers(teachers)
     examples = Examples(x, "x")
-    fit, held = _split(examples.n, held_out, seed)
-    matrix = None if kernel is None else _checked_kernel(kernel, examples.n)
+    fit, held = split(examples.n, held_out, seed)
+    matrix = None if kernel is None else checked_kernel(kernel, examples.n)
     k = outputs_of(student, examples)
     labels = None
     if y is not None:
         labels = check_labels(keras.ops.convert_to_numpy(y), examples.n, k, "y")
+    check_classes([student, *named.values()], k)
     check_teachers(named, examples.n, k, teacher_outputs)
 
     # Before the kernel, which takes longer and has less to find fault with.
@@ -296,7 +298,7 @@ def _measure(
     ):
         fitted = y[fit]
         complexity = float(adjusted_supervision_complexity(solver, fitted))
-        margin = float(np.mean(margins(fitted, decisions(fitted))))
+        margin = float(np.mean(margins(fitted, decided_class(fitted))))
         square = float(np.mean(np.sum(np.square(fitted), axis=1)))
         error = float(np.mean(np.sum(np.square(left - fitted), axis=1)))
         rows.append(
@@ -328,96 +330,3 @@ def _measure(
 
 def _ratio(value: float, unit: float) -> float | None:
     return value / unit if unit > 0 else None
-
-
-def _checked_criterion(criterion: Criterion | None, labelled: bool) -> Criterion:
-    if criterion is None:
-        return CRITERION if labelled else CRITERION_WITHOUT_LABELS
-    check_choice("criterion", criterion, tuple(CRITERIA))
-    if criterion.endswith("accuracy") and not labelled:
-        raise ValueError(f"`criterion='{criterion}'` needs labels. Received: y=None")
-    return criterion
-
-
-def _checked_temperatures(
-    temperatures: float | Sequence[float],
-) -> tuple[float, ...]:
-    several: Any = temperatures if np.ndim(temperatures) else [temperatures]
-    checked = tuple(check_number("temperatures", t, above=0) for t in several)
-    if not checked or len(set(checked)) < len(checked):
-        raise ValueError(
-            "`temperatures` must be numbers > 0, at least one, each once. "
-            f"Received: temperatures={temperatures}"
-        )
-    return checked
-
-
-def _split(
-    n: int, held_out: float | ArrayLike, seed: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Indices of the examples that are fitted, and of those that are held out."""
-    if np.ndim(held_out) == 0:
-        share = check_number("held_out", cast(float, held_out), above=0, below=1)
-        if n < 2:
-            raise ValueError(
-                "`x` must hold at least two examples, one to fit and one to hold out. "
-                f"Received: {n}"
-            )
-        count = min(max(1, round(share * n)), n - 1)
-        held = np.sort(np.random.default_rng(seed).permutation(n)[:count])
-    else:
-        held = np.asarray(held_out)
-        valid = (
-            held.ndim == 1
-            and held.dtype.kind in "iu"
-            and 0 < len(np.unique(held)) == len(held) < n
-            and 0 <= held.min() <= held.max() < n
-        )
-        if not valid:
-            raise ValueError(
-                "`held_out` must be a share of the examples, or the indices of some "
-                f"but not all of the {n}, each once. Received: held_out={held_out!r}"
-            )
-    return np.setdiff1d(np.arange(n), held), held
-
-
-def _checked_kernel(kernel: ArrayLike, n: int) -> NDArray[Any]:
-    matrix = check_kernel(kernel)
-    if matrix.shape != (n, n):
-        raise ValueError(
-            f"`kernel` must be of shape {(n, n)}, the examples of `x`. "
-            f"Received: shape {matrix.shape}"
-        )
-    return matrix
-
-
-def outputs_of(student: keras.Model, examples: Examples) -> int:
-    """The student's number of classes, if it gives logits.
-
-    Raises:
-        TypeError: it is no model.
-        ValueError: it is not built, or gives probabilities.
-    """
-    if not isinstance(student, keras.Model):
-        raise TypeError(
-            f"`student` must be a Keras model. Received: {type(student).__name__}"
-        )
-    if not student.built:
-        raise ValueError(
-            f"`student` must be built. Received: model '{student.name}', which has no "
-            "weights yet."
-        )
-    few = backend.to_numpy(logits_of(student, examples.first(8)))
-    k = int(few.shape[1])
-    try:
-        check_last_activation(student, "logits", "student")
-        certain = are_probabilities(few)
-    except ValueError:
-        certain = True
-    if certain:
-        raise ValueError(
-            "`student` must give logits. Received: model "
-            f"'{student.name}', which gives probabilities. Pass the model that ends "
-            "before its softmax or sigmoid."
-        )
-    return k

@@ -9,7 +9,6 @@ from pathlib import Path
 import keras
 import numpy as np
 
-import keras_kd
 from keras_kd.version import __version__
 
 
@@ -41,7 +40,7 @@ def _version(backend: str) -> str | None:
 
 
 def _commit() -> str | None:
-    folder = Path(keras_kd.__file__).parents[1]
+    folder = Path(__file__).parents[3]
     if not (folder / ".git").exists():
         return None
     try:
