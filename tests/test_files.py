@@ -163,11 +163,19 @@ def test_what_a_link_points_to_is_replaced(tmp_path):
     assert list((tmp_path / "folder").iterdir()) == [target]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="has no such device")
-def test_a_device_stays_one(calls):
-    files.write_text(files.Path("/dev/null"), "text")
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no named pipes")
+def test_a_pipe_stays_one(calls, tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        files.write_text(pipe, "text")
+        assert os.read(reader, 100) == b"text"
+    finally:
+        os.close(reader)
     assert calls == []
-    assert files.Path("/dev/null").is_char_device()
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
 
 
 # Folders
