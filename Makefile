@@ -1,5 +1,6 @@
 # make demo   the main job on real images, with TensorFlow
 # make test   the tests on TensorFlow, JAX and PyTorch
+# make ci     those, and the tests on the lowest Keras, lint, types and docs
 # make docs   the documentation, in site/
 #
 # All set up everything that they need in .venv.
@@ -22,18 +23,30 @@ else
 TENSORFLOW := tensorflow
 endif
 
-.PHONY: demo test lint docs test-lowest-keras clean $(BACKENDS:%=test-%)
+.PHONY: demo test ci lint docs test-lowest-keras clean
 
 demo: $(VENV)/demo-ready
 	KERAS_BACKEND=tensorflow $(BIN)/keras-kd demo $(ARGS)
 
-# Two backends at a time, each in a process of its own.
+# Two backends at a time, each in a process of its own, and the longest first: nobody
+# waits for a last long one.
+IN_TWO_LANES := $(MAKE) --no-print-directory -k -j2 --output-sync=target
 test: $(VENV)/test-ready
-	$(MAKE) --no-print-directory -k -j2 --output-sync=target $(BACKENDS:%=test-%)
+	$(IN_TWO_LANES) $(BACKENDS:%=test-%)
 
+# All that .ci/run asks for. What takes seconds first; and no installation beside tests.
+ci: $(VENV)/test-ready $(VENV)/docs-ready .lowest-keras
+	$(IN_TWO_LANES) lint docs test-tensorflow test-jax test-lowest-keras-tensorflow \
+		test-torch test-lowest-keras-torch
+
+# What no backend can change runs with the one that compiles nothing: the markers are
+# explained in pyproject.toml. A process of its own computes on one core, so that two do
+# not fight for both.
+OF_BACKENDS := -m "not once and not one_backend"
+test-tensorflow test-jax: SELECTED := $(OF_BACKENDS)
 $(BACKENDS:%=test-%): test-%: $(VENV)/test-ready
 	@echo "== tests on $*"
-	KERAS_BACKEND=$* $(BIN)/python -m pytest $(ARGS)
+	KERAS_BACKEND=$* $(BIN)/python -m pytest $(SELECTED) $(ARGS)
 
 lint: $(VENV)/test-ready
 	$(BIN)/ruff check .
@@ -47,9 +60,18 @@ docs: $(VENV)/docs-ready
 		PATH="$(abspath $(BIN)):$$PATH" $(BIN)/mkdocs build --quiet --strict
 
 # The oldest Keras that pyproject.toml admits, laid over the environment.
-test-lowest-keras: $(VENV)/test-ready
-	$(PIP) --upgrade --no-deps --target .lowest-keras "keras==$$(sed -n 's/.*"keras>=\([0-9.]*\)".*/\1/p' pyproject.toml).0"
-	PYTHONPATH=.lowest-keras KERAS_BACKEND=tensorflow $(BIN)/python -m pytest $(ARGS)
+LOWEST := test-lowest-keras-tensorflow test-lowest-keras-torch
+test-lowest-keras: $(LOWEST)
+
+test-lowest-keras-tensorflow: SELECTED := $(OF_BACKENDS)
+test-lowest-keras-torch: SELECTED := -m one_backend
+$(LOWEST): test-lowest-keras-%: $(VENV)/test-ready .lowest-keras
+	@echo "== tests on the lowest Keras, with $*"
+	PYTHONPATH=.lowest-keras KERAS_BACKEND=$* $(BIN)/python -m pytest $(SELECTED) $(ARGS)
+
+.lowest-keras: $(VENV)/test-ready pyproject.toml
+	$(PIP) --upgrade --no-deps --target $@ "keras==$$(sed -n 's/.*"keras>=\([0-9.]*\)".*/\1/p' pyproject.toml).0"
+	@touch $@
 
 $(VENV)/python-ready:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "keras_kd needs Python 3.11 or later. Received: Python " + sys.version.split()[0] + " (make PYTHON=python3.11 ...)")'

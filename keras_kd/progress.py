@@ -146,7 +146,8 @@ def line_of(task: Task) -> str:
 
     >>> from rich.progress import Progress
     >>> progress = Progress()
-    >>> line_of(progress.tasks[progress.add_task("kernel", total=8, completed=3)])
+    >>> task = progress.add_task("kernel", total=8, completed=3)
+    >>> line_of(progress.tasks[task])
     'kernel  3/8  0:00:00'
     """
     total = "?" if task.total is None else f"{task.total:g}"

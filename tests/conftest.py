@@ -1,10 +1,9 @@
 """Every test starts from the same seed; the backend comes from KERAS_BACKEND."""
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# For JAX: every model here is small, and its compilation costs more than it saves.
-os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 # Two devices on every machine, for the tests of distributed training.
 os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=2")
 
@@ -18,6 +17,40 @@ if keras.backend.backend() == "tensorflow":
         tf.config.list_physical_devices("CPU")[0],
         [tf.config.LogicalDeviceConfiguration()] * 2,
     )
+
+
+def pytest_collection_finish():
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_is_looked_through_twice():
+    """Keras collects garbage where a variable is deleted, as Python does now and then.
+
+    Beside all that a thousand tests have left for good in one process, that takes
+    longer than they do: what is still there after a file of tests is set apart.
+    """
+    yield
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture
+def quick_compilation():
+    """On JAX, without most of XLA's optimisations.
+
+    For large models that are compiled many times over, and compared with an oracle;
+    all other tests have what a user has.
+    """
+    if keras.backend.backend() != "jax":
+        yield
+        return
+    import jax
+
+    before = jax.config.jax_disable_most_optimizations
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.fixture(autouse=True)

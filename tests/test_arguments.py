@@ -8,6 +8,8 @@ import pytest
 
 from keras_kd import arguments
 
+pytestmark = pytest.mark.once
+
 NO_NUMBERS = (None, "1", True, np.True_, float("nan"), float("inf"), [1], 10**400)
 
 

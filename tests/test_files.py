@@ -11,6 +11,8 @@ import pytest
 
 from keras_kd import files
 
+pytestmark = pytest.mark.once
+
 
 class Fault(BaseException):
     """What nobody catches."""

@@ -316,6 +316,7 @@ def assert_told(error, name):
     assert name in str(error)
 
 
+@pytest.mark.one_backend
 def test_the_whole_package_refuses_such_a_keras():
     code = "import keras; del keras.layers.Layer._flatten_layers; import keras_kd"
     run = subprocess.run(

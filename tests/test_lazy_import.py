@@ -76,6 +76,7 @@ REACHED = (
 )
 
 
+@pytest.mark.one_backend
 def test_modules_are_attributes():
     """After `import keras_kd` alone, in a process that has imported nothing else."""
     code = "import keras_kd\n" + "".join(
@@ -151,6 +152,7 @@ for args in json.loads(sys.argv[1]):
 """
 
 
+@pytest.mark.once
 def test_help_and_refusals_do_not_wait_for_keras(tmp_path):
     """Each command in a process that is called as the command is."""
     script = tmp_path / "keras-kd"
@@ -183,6 +185,7 @@ def test_help_and_refusals_do_not_wait_for_keras(tmp_path):
     assert {code for args, code, _ in called if "--help" not in args} == {2}
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("option", ["-m", "-mkeras_kd.cli"])
 def test_as_a_module(option):
     name = ["keras_kd.cli"] if option == "-m" else []
@@ -194,6 +197,7 @@ def test_as_a_module(option):
     assert not imported & set(HEAVY.split())
 
 
+@pytest.mark.once
 def test_plots_wait_for_matplotlib():
     code = (
         "import sys; sys.argv = ['keras-kd']; import keras_kd; keras_kd.plots\n"
@@ -216,6 +220,7 @@ print(json.dumps(sorted(name for name in names if name.startswith("keras_kd>")))
 """
 
 
+@pytest.mark.one_backend
 def test_a_command_that_loads_a_file_knows_every_class():
     library, command = (
         json.loads(run("-c", REGISTERED, name).stdout.splitlines()[-1])

@@ -268,7 +268,9 @@ def _vectorized_gradients(
     with warnings.catch_warnings():
         # Operations without a batched form run one by one, which is no news here.
         warnings.filterwarnings("ignore", "There is a performance drop")
-        return list(torch.func.vmap(one, in_dims, 1)(inputs, cotangents))
+        found = torch.func.vmap(one, in_dims)(inputs, cotangents)
+    # With another `out_dims` PyTorch fails on gradients that no example has a part in.
+    return [gradient.movedim(0, 1) for gradient in found]
 
 
 def _looped_gradients(

@@ -138,6 +138,15 @@ def known_kinds(
     for name, k, said, own, other in zip(
         names, units, declared, of_student, of_teacher, strict=True
     ):
+        if said is categorical and k == 1:
+            raise ValueError(
+                "`output_kind` of one unit is 'bernoulli' (it tells two classes apart) "
+                "or 'continuous' (it is a value): a softmax over one unit is always 1. "
+                f"Received: output_kind='categorical' for output '{name}' of one unit."
+            )
+        # A loss of classes for one unit: there are two of them.
+        if own is categorical:
+            own = kind_of_classes(k)
         if said is None and own is not None and other is not None and own != other:
             raise ValueError(
                 "`output_kind` must be said where student and teacher are of several "
@@ -156,13 +165,6 @@ def known_kinds(
                 "Pass output_kind='categorical' (one class out of several, a "
                 "softmax), 'bernoulli' (labels that are there or not, sigmoids) or "
                 "'continuous' (values), or a dict of them by the outputs' names."
-            )
-        if kind is categorical and k == 1:
-            raise ValueError(
-                "`output_kind` of one unit is 'bernoulli' (it tells two classes apart) "
-                "or 'continuous' (it is a value): a softmax over one unit is always 1. "
-                f"Received: output '{name}' of one unit, 'categorical' as declared or "
-                "by its loss."
             )
         found.append(kind)
     return found

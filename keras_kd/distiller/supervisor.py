@@ -5,7 +5,6 @@ from typing import Any, Protocol
 
 import keras
 
-from keras_kd.arguments import check_choice
 from keras_kd.distiller.arguments import tapped_paths
 from keras_kd.forward import find_layer
 from keras_kd.outputs import Kind, check_last_activation
@@ -89,7 +88,11 @@ def supervisor_of(
     """
     paths = tapped_paths(losses, "teacher_layer_name")
     if not isinstance(teacher, keras.Model):
-        check_choice("teacher_outputs", form, ("logits",))
+        if form != "logits":
+            raise ValueError(
+                "`teacher_outputs` must be 'logits' for predictions that are held in "
+                f"files: logits are what they hold. Received: teacher_outputs={form}"
+            )
         return CachedTeacher(teacher, paths)
     check_last_activation(teacher, form, "teacher_outputs", kinds)
     model = teacher if precision is None else cheaper(teacher, precision)

@@ -46,6 +46,11 @@ def test_of_a_product():
     )
 
 
+def test_of_what_is_not_used():
+    found = gradients(lambda kernel, x: ops.tile(x, (1, 2))[:, :UNITS])
+    np.testing.assert_array_equal(found, np.zeros((2, N, SIZE, UNITS)))
+
+
 def item(kernel, x):
     return x @ kernel * x.sum().item()
 
@@ -136,6 +141,24 @@ def test_what_pytorch_does_not_vectorise_is_taken_one_by_one(run, factors):
         warnings.simplefilter("error", UserWarning)
         found = gradients(run)
     np.testing.assert_allclose(found, expected(factors), rtol=1e-5)
+
+
+@on_torch
+@pytest.mark.parametrize(
+    ("run", "factors"),
+    [
+        (lambda kernel, x: x @ kernel, 1.0),
+        (lambda kernel, x: ops.tile(x, (1, 2))[:, :UNITS], 0.0),
+        (lambda kernel, x: x @ kernel * (1.0 if kernel.sum() > 0 else 2.0), None),
+    ],
+)
+def test_all_else_is_vectorised(run, factors, monkeypatch):
+    from keras_kd.backend import torch as on
+
+    monkeypatch.setattr(on, "_looped_gradients", None)
+    if factors is None:
+        factors = 1.0 if arrays()[0].sum() > 0 else 2.0
+    np.testing.assert_allclose(gradients(run), expected(factors), rtol=1e-5)
 
 
 @on_torch

@@ -254,7 +254,9 @@ def test_training_is_bitwise_what_it_is_without():
                 keras.layers.Dense(K),
             ]
         )
-        distiller = Distiller(mlp(4), student, SoftTargets(2.0), alpha=0.5)
+        distiller = Distiller(
+            mlp(4), student, SoftTargets(2.0), alpha=0.5, output_kind="categorical"
+        )
         distiller.compile(keras.optimizers.Adam(0.01), loss=LOSS)
         history = distiller.fit(
             X, Y, epochs=3, batch_size=8, verbose=0, callbacks=callbacks

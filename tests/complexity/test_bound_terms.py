@@ -10,6 +10,8 @@ from keras_kd.complexity import FeatureFactorization
 from keras_kd.complexity.bound import distillation_bound
 from keras_kd.complexity.margin_bound import TEACHER_SHARE, bound_terms, ramp
 
+pytestmark = pytest.mark.once
+
 DELTA = 0.1
 
 

@@ -19,6 +19,8 @@ from keras_kd.complexity import (
     supervision_complexity,
 )
 
+pytestmark = pytest.mark.once
+
 EYE, ONES = np.eye(4), np.ones(4)
 SKEW = np.eye(4) + np.eye(4, k=1)
 NAN = np.array([1, 2, np.nan, 4])

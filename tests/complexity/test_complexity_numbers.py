@@ -17,6 +17,8 @@ from keras_kd.complexity import (
     supervision_complexity,
 )
 
+pytestmark = pytest.mark.once
+
 numbers = st.floats(1e-6, 1e6)
 complexities = st.builds(
     Complexity,

@@ -14,6 +14,8 @@ from keras_kd.complexity import (
     supervision_complexity,
 )
 
+pytestmark = pytest.mark.once
+
 ENOUGH = r"ridge=(\S+) would do"
 
 

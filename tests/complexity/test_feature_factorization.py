@@ -12,6 +12,8 @@ from keras_kd.complexity import (
     supervision_complexity,
 )
 
+pytestmark = pytest.mark.once
+
 
 def draw(seed, *shape):
     return np.random.default_rng(seed).standard_normal(shape)

@@ -17,6 +17,8 @@ from keras_kd.complexity.ranking.report import (
     TeacherRow,
 )
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(autouse=True)
 def no_window():

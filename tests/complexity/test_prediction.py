@@ -8,6 +8,8 @@ from sklearn.model_selection import LeaveOneOut, cross_val_predict
 
 from keras_kd.complexity import KernelFactorization, predict
 
+pytestmark = pytest.mark.once
+
 N, M, K = 12, 5, 3
 
 

@@ -18,6 +18,8 @@ from teachers_compared import (
 from keras_kd.complexity import compare_teachers
 from keras_kd.complexity.ranking.report import CRITERIA, TeacherReport, ranks
 
+pytestmark = pytest.mark.one_backend
+
 
 def diagonal_kernel(largest, smallest):
     """One example a direction; the last is held out."""

@@ -8,6 +8,8 @@ from complexity_kernels import flat, forms, random_full_kernel, random_kernel
 
 from keras_kd.complexity import spectrum, supervision_complexity
 
+pytestmark = pytest.mark.once
+
 N, K = 9, 3
 
 

@@ -17,6 +17,8 @@ from keras_kd.complexity import (
     supervision_complexity,
 )
 
+pytestmark = pytest.mark.once
+
 seeds = st.integers(0, 2**20)
 sizes = st.integers(2, 12)
 few = settings(max_examples=25, deadline=None)

@@ -6,6 +6,8 @@ import pytest
 
 from keras_kd.datasets import load
 
+pytestmark = pytest.mark.once
+
 
 def write_batches(folder, files, key, classes):
     """As the official archives: rows of 1024 red, green, blue values, bytes as keys."""

@@ -2,10 +2,13 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from sklearn.datasets import load_digits
 
 from keras_kd.datasets import load
 from keras_kd.datasets.digits import read_digits
+
+pytestmark = pytest.mark.once
 
 
 def rows(images, labels):

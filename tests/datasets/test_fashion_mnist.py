@@ -3,6 +3,8 @@ import pytest
 
 from keras_kd.datasets import load, mnist
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("gzipped", [True, False])
 @pytest.mark.parametrize("name", ["fashion_mnist", "mnist"])

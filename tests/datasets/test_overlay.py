@@ -4,6 +4,8 @@ import pytest
 from keras_kd.datasets import load
 from keras_kd.datasets.overlay import overlay_pairs
 
+pytestmark = pytest.mark.once
+
 
 def one_pixel_images():
     """Two images of each of ten classes, each with a value of its own in one pixel."""

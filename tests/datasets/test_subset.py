@@ -3,6 +3,8 @@ import pytest
 
 from keras_kd.datasets import load
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("size", [1, 10, 25, 500, 1297])
 def test_as_many_of_each_class_as_can_be(size):

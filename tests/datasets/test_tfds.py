@@ -13,6 +13,8 @@ from tensorflow_datasets.core.download import downloader
 from keras_kd.datasets import load, loading, mnist
 from keras_kd.datasets import tfds as reader
 
+pytestmark = pytest.mark.once
+
 CIFAR10 = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
 
 

@@ -4,6 +4,8 @@ from PIL import Image
 
 from keras_kd.datasets import load
 
+pytestmark = pytest.mark.once
+
 WNIDS = ["n02", "n01", "n03"]
 
 

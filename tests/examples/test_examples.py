@@ -7,6 +7,8 @@ from pathlib import Path
 import keras
 import pytest
 
+pytestmark = pytest.mark.one_backend
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SMALLER = {
     "EPOCHS": "2",

@@ -21,6 +21,8 @@ from keras_kd.experiments.names import Network
 from keras_kd.experiments.networks import NETWORKS
 from keras_kd.teachers import TeacherTrajectory
 
+pytestmark = pytest.mark.one_backend
+
 SMALL = ["--n-train", "96", "--batch-size", "32", "--epochs", "2"]
 LENET = ["--network", "lenet5", "--width", "0.2"]
 
@@ -201,28 +203,6 @@ def test_names_are_those_of_the_library():
     listed = set(re.findall(r"'(\w+)'", str(refused.value))) - {"imagenet"}
     assert set(get_args(DatasetName)) == listed
     assert set(get_args(Network)) == set(NETWORKS)
-
-
-def test_cache(teacher, tmp_path):
-    folder = tmp_path / "supervision"
-    built = run("cache", "build", teacher, "--out", folder, "--dtype", "float32").output
-    assert "596 images, 2 checkpoints" in " ".join(built.split())
-    printed = run("cache", "info", folder).output
-    for word in ("lenet5", "596, with labels", "all logits in float32", "accuracy"):
-        assert word in printed
-    assert "as they were written" in " ".join(
-        run("cache", "verify", folder).output.split()
-    )
-
-    args = ["--teacher", teacher, *SMALL, *LENET]
-    records = []
-    for name, more in (("live", []), ("cached", ["--cache", folder])):
-        run("distill", tmp_path / name, *args, *more)
-        records.append(json.loads((tmp_path / name / "run.json").read_text()))
-    live, cached = (record["history"] for record in records)
-    assert live.keys() == cached.keys()
-    for key in live:
-        assert live[key] == pytest.approx(cached[key], rel=1e-4, abs=1e-6)
 
 
 def test_cache_refuses(teacher, tmp_path):

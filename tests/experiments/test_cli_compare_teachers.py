@@ -11,6 +11,8 @@ from keras_kd.cli import compare_teachers as cli
 from keras_kd.cli.commands import app
 from keras_kd.complexity.ranking.report import CRITERIA, TeacherReport
 
+pytestmark = pytest.mark.one_backend
+
 STUDENT = ["--student-network", "lenet5", "--width", "0.2", "--n", "60"]
 
 

@@ -9,6 +9,8 @@ from keras_kd.experiments import Overview
 from keras_kd.experiments.reports import figures
 from keras_kd.experiments.reports.comparison import Difference
 
+pytestmark = pytest.mark.once
+
 
 def study(folder, name, gains, **values):
     """Online students that are better by `gains` points than offline ones."""

@@ -22,10 +22,13 @@ ONE_STEP = {
 }
 
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "torch",
-    reason="Recipes are plain data, the same everywhere; torch compiles nothing.",
-)
+pytestmark = [
+    pytest.mark.one_backend,
+    pytest.mark.skipif(
+        keras.backend.backend() != "torch",
+        reason="Recipes are plain data, the same everywhere; torch compiles nothing.",
+    ),
+]
 
 
 @pytest.fixture(scope="module")

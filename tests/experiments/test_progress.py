@@ -11,6 +11,8 @@ from rich.progress import TextColumn
 from keras_kd.cli import study_display
 from keras_kd.progress import PlainLines, Progress
 
+pytestmark = pytest.mark.once
+
 
 class Clock:
     """Stands still until it is told to go on."""

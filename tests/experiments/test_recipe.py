@@ -7,6 +7,8 @@ import pytest
 
 from keras_kd.experiments import METHODS, RECIPES, Architecture, Data, Recipe
 
+pytestmark = pytest.mark.once
+
 SMALL = Recipe(
     name="small",
     about="",

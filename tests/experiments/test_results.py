@@ -16,6 +16,8 @@ from keras_kd.experiments.studies import results
 from keras_kd.experiments.studies.methods import title
 from keras_kd.experiments.studies.rates import Rates
 
+pytestmark = pytest.mark.once
+
 
 def test_what_a_crash_left_of_a_line(tmp_path):
     file = tmp_path / "results.jsonl"

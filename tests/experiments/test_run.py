@@ -7,54 +7,19 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from small_study import SMALL, Watch, numbers, small
 from typer.testing import CliRunner
 
 from keras_kd.cli.commands import app
 from keras_kd.datasets import load
-from keras_kd.experiments import METHODS, RECIPES, Recipe, build, run
+from keras_kd.experiments import METHODS, build, run
 from keras_kd.experiments.studies import results
 from keras_kd.experiments.studies.cell import Data
 from keras_kd.experiments.studies.images import Images
 from keras_kd.experiments.studies.provenance import provenance
 from keras_kd.teachers import TeacherTrajectory
 
-SMALL = {
-    "data.n_train": "48",
-    "data.n_validation": "16",
-    "data.n_test": "32",
-    "batch_size": "16",
-    "epochs": "2",
-    "teacher_epochs": "4",
-    "teacher": "lenet5:0.4",
-    "students": "lenet5:0.2",
-    "assistant": "lenet5:0.3",
-    "learning_rates": "0.05",
-    "temperatures": "4",
-    "ntk_images": "0",
-    "seeds": "1",
-}
-
-
-def small(name="digits", **changes) -> Recipe:
-    return RECIPES[name].with_settings(SMALL | changes)
-
-
-class Watch:
-    """Counts trainings; interrupts one."""
-
-    def __init__(self, interrupt=None):
-        self.labels, self.done, self.interrupt = [], [], interrupt
-
-    def training(self, label, epochs):
-        self.labels.append(label)
-        return keras.callbacks.LambdaCallback(on_epoch_end=self.on_epoch_end)
-
-    def on_epoch_end(self, epoch, logs):
-        if self.interrupt == (len(self.labels), epoch):
-            raise KeyboardInterrupt
-
-    def finished(self, done, cells, record):
-        self.done.append((done, cells))
+pytestmark = pytest.mark.one_backend
 
 
 @pytest.fixture(scope="module")
@@ -183,11 +148,6 @@ def test_born_again_from_other_weights(tmp_path, monkeypatch):
     student, teacher, again = built
     assert student == teacher == ("lenet5", 0)
     assert again[1] >= 10_000
-
-
-def numbers(records):
-    """What a run gives, without the time that it took."""
-    return [{k: v for k, v in r.items() if k != "seconds"} for r in records]
 
 
 def test_interrupted_and_extended(tmp_path):

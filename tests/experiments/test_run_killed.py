@@ -13,10 +13,13 @@ import pytest
 
 from keras_kd.experiments.studies import results
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "torch",
-    reason="Four processes; test_snapshot.py goes on bit by bit on every backend.",
-)
+pytestmark = [
+    pytest.mark.one_backend,
+    pytest.mark.skipif(
+        keras.backend.backend() != "torch",
+        reason="Four processes; test_snapshot.py goes on bit by bit on every backend.",
+    ),
+]
 
 SCRIPT = Path(__file__).with_name("tiny_study.py")
 

@@ -17,6 +17,7 @@ PUBLISHED = {
 }
 
 
+@pytest.mark.one_backend
 def test_vgg16_count(quick_weights):
     model = VGG16((64, 64, 3), classes=1000)
     # The published one is for 224x224 pixels, of which 7x7 reach the first dense
@@ -25,6 +26,7 @@ def test_vgg16_count(quick_weights):
     assert trainable_parameters(model) + larger == PUBLISHED["VGG16"]
 
 
+@pytest.mark.one_backend
 def test_resnet101_count(quick_weights):
     model = ResNet101((32, 32, 3), classes=1000)
     biases = sum(
@@ -37,11 +39,13 @@ def test_resnet101_count(quick_weights):
     assert model.count_params() == 44_707_176
 
 
+@pytest.mark.one_backend
 def test_mobilenet_v3_count(quick_weights):
     model = MobileNetV3((32, 32, 3), classes=1000)
     assert trainable_parameters(model) == PUBLISHED["MobileNetV3-Large"]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("alpha", [0.35, 1.25])
 def test_mobilenet_v3_widths(alpha, quick_weights):
     model = MobileNetV3((32, 32, 3), classes=20, alpha=alpha)
@@ -52,6 +56,7 @@ def test_mobilenet_v3_widths(alpha, quick_weights):
     assert model.name == f"mobilenet_v3_{alpha}".replace(".", "_")
 
 
+@pytest.mark.one_backend
 def test_mobilenet_v3_names_are_stable(quick_weights):
     # Had Keras's numbering gone on through the process, a second model would differ.
     model, second = (MobileNetV3((32, 32, 3), classes=20, alpha=0.35) for _ in range(2))
@@ -111,6 +116,7 @@ def test_refuses_alpha(alpha):
         MobileNetV3(alpha=alpha)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     "model",
     [

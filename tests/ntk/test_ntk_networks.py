@@ -18,6 +18,7 @@ def error(found, expected):
     return np.linalg.norm(found - expected) / np.linalg.norm(expected)
 
 
+@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("name", NETWORKS)
 def test_networks(name, oracle):
     j = oracle(name)

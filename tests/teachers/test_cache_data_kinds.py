@@ -90,25 +90,35 @@ def cache(teacher, tmp_path_factory):
     return build(teacher, (X, Y), tmp_path_factory.mktemp("cache"))
 
 
-def said(teacher, x):
-    """By Keras's own means."""
-    return teacher.predict(x, batch_size=len(x), verbose=0)
+@pytest.fixture(scope="module")
+def said(teacher):
+    """What the teacher says of some examples, by Keras's own means."""
+    logits = teacher.predict(X, batch_size=N, verbose=0)
+
+    def logits_of(x):
+        return logits[places_of(x)]
+
+    return logits_of
 
 
-def check(seen, teacher):
+def places_of(x):
+    return [int(np.flatnonzero((row == X).all(axis=1))[0]) for row in x]
+
+
+def check(seen, said):
     """Each batch has the logits, and the labels, of its own examples."""
     for x, y, _, logits in seen:
-        np.testing.assert_allclose(logits, said(teacher, x), rtol=0, atol=1e-6)
-        places = [int(np.flatnonzero((row == X).all(axis=1))[0]) for row in x]
+        np.testing.assert_allclose(logits, said(x), rtol=0, atol=1e-6)
+        places = places_of(x)
         np.testing.assert_array_equal(np.ravel(y), Y[places])
         yield places
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_training(teacher, cache, kind):
+def test_training(said, cache, kind):
     distiller = watched(cache, network())
     distiller.fit(**KINDS[kind](), epochs=3, verbose=0)
-    places = list(check(distiller.seen, teacher))
+    places = list(check(distiller.seen, said))
     drawn = np.concatenate(places)
     if kind == "pydataset of threads":  # which Keras draws from as they come
         assert set(drawn) <= set(range(N))
@@ -130,14 +140,14 @@ def test_training(teacher, cache, kind):
 
 
 @pytest.mark.parametrize("kind", ["pydataset", "tf.data", "grain", "torch"])
-def test_building(teacher, tmp_path, kind):
+def test_building(teacher, said, tmp_path, kind):
     """Shuffled anew in each pass, and the examples are where their keys say."""
     built = build(teacher, KINDS[kind]()["x"], tmp_path)
     assert built.n == N
     assert built.has_labels
-    np.testing.assert_allclose(built.predict(X), said(teacher, X), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(built.predict(X), said(X), rtol=0, atol=1e-6)
     np.testing.assert_array_equal(built.labels(built.rows(X)), Y)
-    accuracy = np.mean(said(teacher, X).argmax(axis=1) == Y)
+    accuracy = np.mean(said(X).argmax(axis=1) == Y)
     assert built[0].accuracy == pytest.approx(accuracy)
     built.verify()
 
@@ -152,7 +162,7 @@ def test_batches_are_left_as_they_were(teacher, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["arrays", "pydataset", "tf.data"])
-def test_weights_of_examples(teacher, cache, kind):
+def test_weights_of_examples(said, cache, kind):
     weights = np.random.default_rng(1).uniform(size=N).astype("float32")
     data = {"x": X, "y": Y, "sample_weight": weights, "batch_size": BATCH}
     if kind == "tf.data":
@@ -162,7 +172,7 @@ def test_weights_of_examples(teacher, cache, kind):
         data = {"x": Shuffled(), "class_weight": dict(enumerate(weights[:4]))}
     distiller = watched(cache, network(), alpha=0.5)
     distiller.fit(**data, verbose=0)
-    places = list(check(distiller.seen, teacher))
+    places = list(check(distiller.seen, said))
     for (_, y, weight, _), chosen in zip(distiller.seen, places, strict=True):
         if kind == "pydataset":
             np.testing.assert_allclose(np.ravel(weight), weights[np.ravel(y)])
@@ -171,7 +181,7 @@ def test_weights_of_examples(teacher, cache, kind):
 
 
 @pytest.mark.parametrize("kind", ["arrays", "tf.data", "pydataset", "torch", "grain"])
-def test_without_labels(teacher, cache, kind):
+def test_without_labels(said, cache, kind):
     class Unlabelled(Shuffled):
         def __getitem__(self, i):
             return (super().__getitem__(i)[0],)
@@ -196,7 +206,7 @@ def test_without_labels(teacher, cache, kind):
     rows = 0
     for x, y, _, logits in distiller.seen:
         assert y is None
-        np.testing.assert_allclose(logits, said(teacher, x), rtol=0, atol=1e-6)
+        np.testing.assert_allclose(logits, said(x), rtol=0, atol=1e-6)
         rows += len(x)
     assert rows == 2 * N
 

@@ -190,7 +190,7 @@ def test_a_trajectory_in_the_place_of_its_cache(
     cache, recorded_trajectory, monkeypatch
 ):
     recorded = Recorded(cache, monkeypatch)
-    distiller = Distiller(cache, student())
+    distiller = Distiller(cache, student(), output_kind="categorical")
     distiller.compile("sgd")
     online = OnlineTeacher(recorded_trajectory, [(0, 1), (1, 2)])
     fit = {"batch_size": BATCH, "verbose": 0}
@@ -215,23 +215,23 @@ def test_what_is_refused(cache, recorded_trajectory, tmp_path):
     other.set_weights([weight + 1 for weight in other.get_weights()])
     train_by_hand(other, TrajectoryRecorder(tmp_path / "a", 2, "step"), epochs=4)
     refused(
-        Distiller(cache, student()),
+        Distiller(cache, student(), output_kind="categorical"),
         OnlineTeacher(TeacherTrajectory(tmp_path / "a")),
         "must be the one whose predictions.*another one, checkpoint 0 with",
     )
     train_by_hand(other, TrajectoryRecorder(tmp_path / "b"), epochs=2)
     refused(
-        Distiller(cache, student()),
+        Distiller(cache, student(), output_kind="categorical"),
         OnlineTeacher(TeacherTrajectory(tmp_path / "b")),
         "2 checkpoints, and the cache holds 6",
     )
     refused(
-        Distiller(cache.stage(0), student()),
+        Distiller(cache.stage(0), student(), output_kind="categorical"),
         OnlineTeacher(cache),
         "goes through the checkpoints of a `SupervisionCache`",
     )
     refused(
-        Distiller(recorded_trajectory.load(-1), student()),
+        Distiller(recorded_trajectory.load(-1), student(), output_kind="categorical"),
         OnlineTeacher(cache),
         "needs a distiller that learns from the cache",
     )

@@ -58,7 +58,7 @@ def test_other_shapes_and_types(cache):
 def test_another_order_of_classes(cache, kind, one_hot):
     y = np.array([2, 0, 1, 3])[Y]
     start = network()
-    distiller = Distiller(cache, start)
+    distiller = Distiller(cache, start, output_kind="categorical")
     if one_hot:
         y = np.eye(CLASSES, dtype="float32")[y]
     distiller.compile("sgd", run_eagerly=True)
@@ -75,7 +75,7 @@ def test_another_order_of_many_classes(tmp_path):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(128, 6)), rng.integers(0, 100, 128)
     cache = build(network(12), (x, y), tmp_path)
-    distiller = Distiller(cache, network())
+    distiller = Distiller(cache, network(), output_kind="categorical")
     distiller.compile("sgd", run_eagerly=True)
     with pytest.raises(ValueError, match="order of classes"):
         distiller.fit(x, rng.permutation(100)[y], 64, verbose=0)
@@ -85,7 +85,7 @@ def test_labels_that_differ_one_by_one_are_no_other_order(cache):
     """Noise, a coarser task, or few examples that happen to agree."""
     rng = np.random.default_rng(0)
     noisy = np.where(rng.uniform(size=len(Y)) < 0.5, (Y + 1) % CLASSES, Y)
-    distiller = Distiller(cache, network())
+    distiller = Distiller(cache, network(), output_kind="categorical")
     distiller.compile("sgd", run_eagerly=True)
     for y in (noisy, Y // 2, np.zeros_like(Y), Y, None, Y / 2, Y[:, None] * 1.0):
         distiller.fit(X, y, BATCH, verbose=0)
@@ -111,7 +111,7 @@ def test_a_layer_that_is_not_held(cache, tmp_path):
 
 
 def test_what_does_not_come_from_fit(cache):
-    distiller = Distiller(cache, network())
+    distiller = Distiller(cache, network(), output_kind="categorical")
     distiller.compile("sgd", run_eagerly=True)
     with pytest.raises(
         ValueError, match=r"supervises what `fit` draws.*train_on_batch"

@@ -21,7 +21,7 @@ def fitted(distiller, epochs):
 
 
 def compiled(cache, **kwargs):
-    distiller = Distiller(cache, network(), **kwargs)
+    distiller = Distiller(cache, network(), output_kind="categorical", **kwargs)
     distiller.compile(keras.optimizers.Adam(0.01))
     return distiller
 

@@ -48,7 +48,9 @@ def test_agreement_is_what_scipy_says():
 def test_a_distiller_reports_it_once(precision, capsys):
     x, _ = make_data()
     teacher = make_teacher()
-    distiller = keras_kd.Distiller(teacher, student(), teacher_precision=precision)
+    distiller = keras_kd.Distiller(
+        teacher, student(), teacher_precision=precision, output_kind="categorical"
+    )
     distiller.compile("sgd")
     distiller.fit(x, batch_size=4, verbose=2)
     assert "agrees with the full one on" in capsys.readouterr().out
@@ -64,7 +66,10 @@ def test_a_distiller_reports_it_once(precision, capsys):
 def test_bfloat16_follows_a_trajectory(trajectory):
     x, _ = make_data()
     distiller = keras_kd.Distiller(
-        trajectory.load(-1), student(), teacher_precision="bfloat16"
+        trajectory.load(-1),
+        student(),
+        teacher_precision="bfloat16",
+        output_kind="categorical",
     )
     distiller.compile("sgd")
     distiller.fit(

@@ -14,7 +14,7 @@ def students_of(teacher, x):
     """The weights of a student that has learnt from `teacher`."""
     keras.utils.set_random_seed(3)
     student = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
-    distiller = keras_kd.Distiller(teacher, student)
+    distiller = keras_kd.Distiller(teacher, student, output_kind="categorical")
     distiller.compile(keras.optimizers.SGD(0.1))
     distiller.fit(x, batch_size=4, epochs=2, shuffle=False, verbose=0)
     return student.get_weights()

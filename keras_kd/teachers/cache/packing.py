@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from keras_kd.arguments import check_choice, check_integer_or_none
-from keras_kd.outputs import Kind
+from keras_kd.outputs import Kind, kind_of_classes
 
 DTYPES = ("float16", "float32")
 _LARGEST_HALF = 65504.0
@@ -101,7 +101,10 @@ def checked_packing(dtype: Any, top_k: Any) -> Packing:
 
 
 def divergence(
-    logits: np.ndarray, approximate: np.ndarray, temperature: float, kind: Kind
+    logits: np.ndarray,
+    approximate: np.ndarray,
+    temperature: float,
+    kind: Kind | None = None,
 ) -> float:
     """The mean divergence, in nats, of what packing made of logits from them.
 
@@ -109,7 +112,9 @@ def divergence(
         logits: `(m, ..., units)`.
         approximate: what came back.
         temperature: at which they are compared.
-        kind: what they mean; of values it is the mean squared error.
+        kind: what they mean, `None` for classes; of values it is the mean squared
+            error.
     """
-    pair = (z.astype(np.float64) for z in (logits, approximate))
-    return float(np.mean(kind.divergence(*pair, temperature)))
+    kind = kind or kind_of_classes(logits.shape[-1])
+    one, other = logits.astype(np.float64), approximate.astype(np.float64)
+    return float(np.mean(kind.divergence(one, other, temperature)))
