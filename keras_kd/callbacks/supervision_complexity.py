@@ -22,7 +22,6 @@ from keras_kd.complexity import (
     soft_targets,
 )
 from keras_kd.complexity.arguments import check_labels, check_outputs
-from keras_kd.complexity.class_outputs import label_targets
 from keras_kd.complexity.ranking.arguments import outputs_of
 from keras_kd.complexity.ranking.comparison import RELATIVE_RIDGE
 from keras_kd.complexity.ranking.teacher_logits import (
@@ -34,7 +33,7 @@ from keras_kd.complexity.ranking.teacher_logits import (
 from keras_kd.complexity.targets import Kind
 from keras_kd.forward import Examples
 from keras_kd.ntk import empirical_ntk
-from keras_kd.outputs import FORMS, check_last_activation
+from keras_kd.outputs import FORMS, check_last_activation, label_targets
 from keras_kd.teachers import TeacherTrajectory
 
 _TEACHER = "teacher"

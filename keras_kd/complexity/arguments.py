@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from keras_kd.complexity.class_outputs import number_of_classes
+from keras_kd.outputs import number_of_classes
 
 # An asymmetry up to here, of the largest entry, is taken for rounding.
 _ASYMMETRY = 1e-6

@@ -8,11 +8,11 @@ from numpy.typing import ArrayLike
 
 from keras_kd.arguments import check_number
 from keras_kd.complexity.arguments import check_labels, check_outputs
-from keras_kd.complexity.class_outputs import decisions
 from keras_kd.complexity.margin import margins
 from keras_kd.complexity.margin_bound import DistillationBound, bound_terms
 from keras_kd.complexity.solvers.conditioning import IllConditioned
 from keras_kd.complexity.solvers.solver import Kernel, size_of, solver_of
+from keras_kd.outputs import decided_class
 
 
 def distillation_bound(
@@ -108,7 +108,7 @@ def distillation_bound(
     initial = np.zeros((n, k))
     if initial_outputs is not None:
         initial = check_outputs("initial_outputs", initial_outputs, (n, k))
-    decided = decisions(teacher)
+    decided = decided_class(teacher)
     wrong = None if labels is None else decided != check_labels(labels, n, k)
     _check_sizes(kernel, n, k)
 

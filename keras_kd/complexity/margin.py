@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from keras_kd.complexity.arguments import check_labels, check_outputs
-from keras_kd.complexity.class_outputs import decisions, margins_of
+from keras_kd.outputs import class_margin, decided_class
 
 
 def margins(outputs: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
@@ -34,7 +34,10 @@ def margins(outputs: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]:
     [1.0, -1.0]
     """
     columns = check_outputs("outputs", outputs)
-    return margins_of(columns, check_labels(labels, *columns.shape))
+    margin: NDArray[np.float64] = class_margin(
+        columns, check_labels(labels, *columns.shape)
+    )
+    return margin
 
 
 def accuracy(outputs: ArrayLike, labels: ArrayLike) -> float:
@@ -47,4 +50,4 @@ def accuracy(outputs: ArrayLike, labels: ArrayLike) -> float:
     """
     columns = check_outputs("outputs", outputs)
     of_labels = check_labels(labels, *columns.shape)
-    return float(np.mean(decisions(columns) == of_labels))
+    return float(np.mean(decided_class(columns) == of_labels))

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from keras_kd.arguments import check_choice, check_number
 from keras_kd.complexity.arguments import check_outputs
-from keras_kd.complexity.class_outputs import probabilities, scaled_logits
+from keras_kd.outputs import KindName, kind_of
 
 # What targets are made of.
 Kind: TypeAlias = Literal["probabilities", "logits"]
@@ -18,6 +18,7 @@ def soft_targets(
     temperature: float = 1.0,
     kind: Kind = "probabilities",
     center: bool = True,
+    output_kind: KindName | None = None,
 ) -> NDArray[np.float64]:
     r"""Predictions at a temperature: $\mathrm{softmax}(g / \tau)$ or $g / \tau$.
 
@@ -31,6 +32,9 @@ def soft_targets(
         temperature: `tau > 0`.
         kind: `"probabilities"` or `"logits"`.
         center: whether to centre over the classes.
+        output_kind: `"categorical"`; `"bernoulli"` for a set of labels, a sigmoid each;
+            or `"continuous"` for values, which are their own targets. `None`: the
+            outputs tell classes apart.
 
     Returns:
         Array `(n, k)`, float64; `(n, 1)` for one logit.
@@ -55,7 +59,9 @@ def soft_targets(
         ("probabilities", "logits"),
         expected="'probabilities' or 'logits'",
     )
-    return _soft(check_outputs("logits", logits), temperature, kind, center)
+    return _soft(
+        check_outputs("logits", logits), temperature, kind, center, output_kind
+    )
 
 
 def residual_targets(
@@ -64,6 +70,7 @@ def residual_targets(
     temperature: float = 1.0,
     kind: Kind = "probabilities",
     center: bool = True,
+    output_kind: KindName | None = None,
 ) -> NDArray[np.float64]:
     r"""What the student still has to learn: the teacher's soft targets less its own.
 
@@ -78,6 +85,7 @@ def residual_targets(
         temperature: as in `soft_targets`.
         kind: as in `soft_targets`.
         center: as in `soft_targets`.
+        output_kind: as in `soft_targets`.
 
     Returns:
         Array `(n, k)`, float64; `(n, 1)` for one logit.
@@ -95,13 +103,18 @@ def residual_targets(
     >>> residual_targets([[1.0, 3.0]], [[5.0, 5.0]], 2.0, "logits").tolist()
     [[-0.5, 0.5]]
     """
-    teacher = soft_targets(logits, temperature, kind, center)
+    teacher = soft_targets(logits, temperature, kind, center, output_kind)
     student = check_outputs("student_logits", student_logits, teacher.shape)
-    return teacher - _soft(student, temperature, kind, center)
+    return teacher - _soft(student, temperature, kind, center, output_kind)
 
 
 def _soft(
-    logits: NDArray[np.float64], temperature: float, kind: Kind, center: bool
+    logits: NDArray[np.float64],
+    temperature: float,
+    kind: Kind,
+    center: bool,
+    output_kind: KindName | None,
 ) -> NDArray[np.float64]:
-    of_kind = probabilities if kind == "probabilities" else scaled_logits
-    return of_kind(logits, temperature, center)
+    of = kind_of(output_kind, logits.shape[1])
+    made = of.soft_targets if kind == "probabilities" else of.logit_targets
+    return np.asarray(made(logits, temperature, center), np.float64)

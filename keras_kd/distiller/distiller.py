@@ -185,12 +185,9 @@ class Distiller(keras.Model):
         return self._kinds.declared or (None if None in known else known)
 
     def _find_kinds(self, outputs: Any) -> list[Kind | None]:
+        compiled = self.loss if self.compiled else None
         kinds = self._kinds.find(
-            self.student,
-            outputs,
-            self.loss if self.compiled else None,
-            self._supervisor,
-            self.distillation_losses,
+            self.student, outputs, compiled, self._supervisor, self.distillation_losses
         )
         if outputs is not None:
             self._logs.build(output_names(self.student, outputs))

@@ -2,7 +2,13 @@
 
 from keras_kd.outputs import bernoulli, categorical, continuous
 from keras_kd.outputs.activation import check_last_activation
-from keras_kd.outputs.classes import class_logits, class_margin, decided_class
+from keras_kd.outputs.classes import (
+    class_logits,
+    class_margin,
+    decided_class,
+    label_targets,
+    number_of_classes,
+)
 from keras_kd.outputs.form import FORMS, Form, at_least_float32, to_logits
 from keras_kd.outputs.inference import (
     check_output_kind,
@@ -16,6 +22,7 @@ from keras_kd.outputs.kinds import (
     KindName,
     OutputKind,
     kind_named,
+    kind_of,
     kind_of_classes,
 )
 from keras_kd.outputs.positions import positional_weights, valid_positions
@@ -39,7 +46,10 @@ __all__ = [
     "declared_kinds",
     "inferred_kinds",
     "kind_named",
+    "kind_of",
     "kind_of_classes",
+    "label_targets",
+    "number_of_classes",
     "output_names",
     "positional_weights",
     "to_logits",

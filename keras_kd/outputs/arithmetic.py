@@ -12,11 +12,11 @@ from keras import ops
 from scipy import special
 
 
-def _softplus(x):
+def _softplus(x: Any) -> Any:
     return np.logaddexp(0, x)
 
 
-def _argmax(x, axis=-1):
+def _argmax(x: Any, axis: int = -1) -> Any:
     return np.argmax(x, axis=axis)
 
 
@@ -47,6 +47,6 @@ _NUMPY = SimpleNamespace(
 )
 
 
-def functions_for(x) -> Any:
+def functions_for(x: Any) -> Any:
     """`keras.ops` for a tensor; for a NumPy array functions of the same names."""
     return _NUMPY if isinstance(x, np.ndarray) else ops

@@ -2,8 +2,27 @@
 
 from typing import Any
 
+import numpy as np
+
 from keras_kd.outputs.arithmetic import functions_for
 from keras_kd.outputs.kinds import kind_of_classes
+
+
+def number_of_classes(units: int) -> int:
+    """That so many output units tell apart."""
+    return max(units, 2)
+
+
+def label_targets(labels: Any, units: int) -> Any:
+    """Labels as the centred probabilities `(n, units)` of a teacher without doubt.
+
+    Args:
+        labels: integers `(n,)`, NumPy array.
+        units: of the output.
+    """
+    if units == 1:
+        return labels[:, None] - 0.5
+    return np.eye(units)[labels] - 1 / units
 
 
 def decided_class(outputs: Any) -> Any:

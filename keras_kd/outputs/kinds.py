@@ -76,3 +76,12 @@ def kind_of_classes(units: int | None) -> Kind:
     One unit decides between two classes, of which it is the probability of the second.
     """
     return bernoulli if units == 1 else categorical
+
+
+def kind_of(name: str | None, units: int | None) -> Kind:
+    """The kind of that name; without one, that of an output that tells classes apart.
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+    return kind_of_classes(units) if name is None else kind_named(name)

@@ -20,9 +20,7 @@ from keras_kd.outputs import (
     kind_of_classes,
 )
 
-LOGITS = arrays(
-    np.float64, (2, 5, 4), elements=st.floats(-8, 8, width=32).map(float)
-)
+LOGITS = arrays(np.float64, (2, 5, 4), elements=st.floats(-8, 8, width=32).map(float))
 TEMPERATURES = st.sampled_from([0.5, 1.0, 4.0])
 
 

@@ -13,7 +13,12 @@ from keras_kd.complexity.arguments import check_kernel
 from keras_kd.complexity.ranking.report import CRITERIA, Criterion
 from keras_kd.forward import Examples
 from keras_kd.ntk.outputs import are_probabilities, logits_of
-from keras_kd.outputs import check_last_activation
+from keras_kd.outputs import (
+    bernoulli,
+    check_last_activation,
+    continuous,
+    inferred_kinds,
+)
 
 # What ranks, with labels and without.
 CRITERION: Criterion = "bound_total"
@@ -130,3 +135,25 @@ def outputs_of(student: keras.Model, examples: Examples) -> int:
             "before its softmax or sigmoid."
         )
     return k
+
+
+def check_classes(models: Sequence[Any], k: int) -> None:
+    """Refuses outputs of which it is known that they do not tell classes apart.
+
+    Args:
+        models: the student and the teachers; those that are no models say nothing.
+        k: units of the output.
+
+    Raises:
+        ValueError: they are values, or a set of labels.
+    """
+    for model in models:
+        if not isinstance(model, keras.Model):
+            continue
+        (kind,) = inferred_kinds(["output"], [model], [getattr(model, "loss", None)])
+        if kind is continuous or (kind is bernoulli and k > 1):
+            raise ValueError(
+                "Teachers are ranked by the classes that they tell apart. Received: "
+                f"model '{model.name}', of {k} outputs that are {kind.NAME} by their "
+                "activation or the loss that it was compiled with."
+            )

@@ -13,10 +13,10 @@ from keras_kd.arguments import check_choice, check_integer_or_none, check_number
 from keras_kd.complexity.agreement import fidelity
 from keras_kd.complexity.arguments import check_labels
 from keras_kd.complexity.bound import distillation_bound
-from keras_kd.complexity.class_outputs import decisions
 from keras_kd.complexity.margin import accuracy, margins
 from keras_kd.complexity.prediction import predict
 from keras_kd.complexity.ranking.arguments import (
+    check_classes,
     checked_criterion,
     checked_kernel,
     checked_temperatures,
@@ -43,6 +43,7 @@ from keras_kd.complexity.supervision import adjusted_supervision_complexity
 from keras_kd.complexity.targets import Kind, soft_targets
 from keras_kd.forward import Examples
 from keras_kd.ntk import empirical_ntk, ntk_features
+from keras_kd.outputs import decided_class
 
 # In units of the kernel's mean diagonal entry.
 RELATIVE_RIDGE = 1e-3
@@ -132,8 +133,8 @@ def compare_teachers(
 
     Raises:
         TypeError: `student` is not a Keras model, or a teacher none of the above.
-        ValueError: an argument is not as above, or the kernel is not positive definite
-            at this `ridge`.
+        ValueError: an argument is not as above, the outputs do not tell classes apart,
+            or the kernel is not positive definite at this `ridge`.
         FileNotFoundError: a checkpoint is missing.
 
     Source: Harutyunyan et al., "Supervision Complexity and its Role in Knowledge
@@ -176,6 +177,7 @@ def compare_teachers(
     labels = None
     if y is not None:
         labels = check_labels(keras.ops.convert_to_numpy(y), examples.n, k, "y")
+    check_classes([student, *named.values()], k)
     check_teachers(named, examples.n, k, teacher_outputs)
 
     # Before the kernel, which takes longer and has less to find fault with.
@@ -296,7 +298,7 @@ def _measure(
     ):
         fitted = y[fit]
         complexity = float(adjusted_supervision_complexity(solver, fitted))
-        margin = float(np.mean(margins(fitted, decisions(fitted))))
+        margin = float(np.mean(margins(fitted, decided_class(fitted))))
         square = float(np.mean(np.sum(np.square(fitted), axis=1)))
         error = float(np.mean(np.sum(np.square(left - fitted), axis=1)))
         rows.append(
