@@ -78,6 +78,7 @@ FIGURES = {
     "spectrum": lambda ax: plots.plot_spectrum(
         spectrum(np.diag([4.0, 2.0, 1.0]), np.eye(3)), ax
     ),
+    "spectrum.plot": lambda ax: spectrum(np.eye(3), np.ones(3)).plot(ax),
     "margins": lambda ax: plots.plot_margins(LINES, ax),
     "bound": lambda ax: plots.plot_bound(
         {f"a teacher with a long name {i}": a_bound(i) for i in range(4)}, ax
@@ -134,6 +135,44 @@ def test_complexity_over_epochs():
         np.testing.assert_array_equal(line.get_ydata(), values)
     ax = plots.plot_complexity({"labels": [3.0, 2.0]}, epochs=[10, 20])
     np.testing.assert_array_equal(ax.get_lines()[0].get_xdata(), [10, 20])
+
+
+def test_runs_are_plain_lists(tmp_path, monkeypatch):
+    drawn = {}
+
+    def curve(axes, method, values):
+        drawn[axes.get_subplotspec().colspan.start, method] = values
+        real(axes, method, values)
+
+    real = plots._curve
+    monkeypatch.setattr(plots, "_curve", curve)
+    histories = {
+        "teacher": [{"val_accuracy": [0.5, 0.75]}],
+        "online": [
+            {"val_accuracy": [0.25, 0.5], "val_fidelity": [0.5, 1.0]},
+            {"val_accuracy": [0.75, 1.0], "val_fidelity": [0.0, 1.0]},
+        ],
+    }
+    plots.plot_runs(histories, tmp_path / "curves.png", "title")
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+    expected = {
+        (0, "teacher"): [[0.5, 0.75]],
+        (0, "online"): [[0.25, 0.5], [0.75, 1.0]],
+        (1, "online"): [[0.5, 1.0], [0.0, 1.0]],
+    }
+    assert {place: values.tolist() for place, values in drawn.items()} == expected
+
+
+def test_runs_are_means_and_their_errors():
+    axes = Figure().subplots()
+    values = np.array([[0.25, 0.5], [0.75, 1.0], [0.5, 0.6]])
+    plots._curve(axes, "online", values)
+    np.testing.assert_allclose(axes.get_lines()[0].get_ydata(), 100 * values.mean(0))
+    (band,) = axes.collections
+    heights = band.get_paths()[0].get_extents()
+    errors = 100 * values.std(0, ddof=1) / np.sqrt(3)
+    assert heights.y0 == pytest.approx(50 - errors[0])
+    assert heights.y1 == pytest.approx(70 + errors[1])
 
 
 def test_spectrum():
