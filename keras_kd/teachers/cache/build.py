@@ -166,7 +166,7 @@ def _request(
         packing=packing,
         divergence=loss,
         files={},
-        output_kinds=[kind and kind.NAME for kind in known],
+        output_kinds=[None if kind is None else kind.NAME for kind in known],
     )
 
 

@@ -199,7 +199,8 @@ def class_labels(y: Any) -> np.ndarray | None:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim == 2:
-        return labels.argmax(axis=1).astype(np.int64)
+        places: np.ndarray = labels.argmax(axis=1).astype(np.int64)
+        return places
     if labels.ndim != 1 or labels.dtype.kind not in "iufb":
         return None
     if labels.dtype.kind == "f" and not np.array_equal(labels, np.round(labels)):

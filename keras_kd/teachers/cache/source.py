@@ -104,9 +104,10 @@ class Source:
         if recorded is None:
             # Version 0.1, for which every output told classes apart.
             leaves = keras.tree.flatten(outputs)
+            known: list[Kind | None]
             known = [kind_of_classes(leaf.shape[-1]) for leaf in leaves]
         elif len(recorded) == len(names):
-            known = [k and kind_named(k) for k in recorded]
+            known = [None if k is None else kind_named(k) for k in recorded]
         else:
             known = self._live.output_kinds(names)
         said = declared_kinds(self._declared, names)
