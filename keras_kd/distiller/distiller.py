@@ -9,7 +9,6 @@ from keras_kd import backend
 from keras_kd.arguments import check_choice, check_fraction
 from keras_kd.distiller.arguments import (
     check_labels,
-    check_labels_are_there,
     check_models,
     check_ready,
     check_same_outputs,
@@ -21,7 +20,11 @@ from keras_kd.distiller.arguments import (
 )
 from keras_kd.distiller.first_step import FirstStep
 from keras_kd.distiller.logs import DistillationLogs, results
-from keras_kd.distiller.loss import DistillationTerms, Side
+from keras_kd.distiller.loss import (
+    DistillationTerms,
+    Side,
+    check_labels_are_there,
+)
 from keras_kd.distiller.output_kinds import OutputKinds, declared_for
 from keras_kd.distiller.saving import arguments_of, config_of
 from keras_kd.distiller.step import Step, current_step, running_step
@@ -145,14 +148,9 @@ class Distiller(keras.Model):
             raise ValueError("`teacher` must be a teacher. Received: teacher=None")
         if self.train_teacher and self._supervisor is not None:
             raise ValueError("A teacher that is trained cannot be replaced.")
-        self._learn_from(
-            supervisor_of(
-                teacher,
-                self.teacher_outputs,
-                self.distillation_losses,
-                declared_for(teacher, self._kinds.declared),
-            )
-        )
+        form, losses = self.teacher_outputs, self.distillation_losses
+        declared = declared_for(teacher, self._kinds.declared)
+        self._learn_from(supervisor_of(teacher, form, losses, declared))
 
     @property
     def supervisor(self) -> Supervisor | None:
@@ -276,8 +274,8 @@ class Distiller(keras.Model):
         check_labels_are_there(self, y)
         assert step.supervision is not None
         names = getattr(self.teacher, "output_names", None)
-        teacher_loss = another_compiled_loss(self, names)
-        loss = teacher_loss(y, step.supervision.outputs, sample_weight)
+        compiled = another_compiled_loss(self, names)
+        loss = compiled(y, step.supervision.outputs, sample_weight)
         self._logs.record(self._logs.teacher_loss, loss, rows)
         return loss
 

@@ -158,3 +158,25 @@ def _is_scaled(loss: Any, replicas: int) -> bool:
             f"On {replicas} replicas pass `keras.losses.Loss` objects only."
         )
     return any(scaled)
+
+
+def check_labels_are_there(distiller: Any, y: Any) -> None:
+    """Refuses a batch without labels, or a distiller without their loss.
+
+    Raises:
+        ValueError: says what needs them.
+    """
+    if distiller.loss is not None and y is not None:
+        return
+    labels = "missing" if y is None else "given"
+    received = f"Received: loss={distiller.loss}, labels {labels}."
+    if distiller.train_teacher:
+        raise ValueError(
+            "`train_teacher=True` trains the teacher on labels: it needs "
+            f"`compile(loss=...)` and labels in every batch. {received}"
+        )
+    raise ValueError(
+        f"alpha={distiller.alpha} mixes in the loss of the labels, which needs "
+        f"`compile(loss=...)` and labels in every batch. {received} For distillation "
+        "without labels pass alpha=1."
+    )

@@ -10,7 +10,7 @@ from keras_kd.outputs.classes import (
     number_of_classes,
 )
 from keras_kd.outputs.form import FORMS, Form, at_least_float32, to_logits
-from keras_kd.outputs.inference import (
+from keras_kd.outputs.kind_inference import (
     check_output_kind,
     declared_kinds,
     inferred_kinds,

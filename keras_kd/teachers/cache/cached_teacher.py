@@ -13,7 +13,7 @@ from keras_kd.outputs import Kind, kind_named, kind_of_classes
 from keras_kd.teachers.cache.joined_data import Joined, JoinedData, as_numpy
 from keras_kd.teachers.cache.mean import CachedMean
 from keras_kd.teachers.cache.passes import class_labels
-from keras_kd.teachers.cache.stand_in import stand_in
+from keras_kd.teachers.cache.placeholder import placeholder_for
 from keras_kd.teachers.cache.structure import from_json
 from keras_kd.teachers.cache.supervision_cache import SupervisionCache
 from keras_kd.teachers.supervision import Clock, Supervision
@@ -57,7 +57,7 @@ class CachedTeacher:
                     "has none."
                 )
         self.teacher: Any = source
-        self.model = stand_in(source.spec, source.teacher_name)
+        self.model = placeholder_for(source.spec, source.teacher_name)
         self.layers: Mapping[str, keras.layers.Layer] = {
             path: find_layer(self.model, path) for path in paths
         }

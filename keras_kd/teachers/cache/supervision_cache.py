@@ -11,9 +11,10 @@ import numpy as np
 from keras_kd.files import sha256
 from keras_kd.teachers.cache.build import build_cache
 from keras_kd.teachers.cache.files import KEYS_NAME, LABELS_NAME, file_name
-from keras_kd.teachers.cache.keys import RowsByKey, counted_as, example_keys
+from keras_kd.teachers.cache.keys import RowsByKey, example_keys
 from keras_kd.teachers.cache.manifest import CachedStage, CacheManifest, Spec
 from keras_kd.teachers.cache.mean import CachedMean
+from keras_kd.teachers.cache.refusal import unknown_examples
 from keras_kd.teachers.cache.source import weights_fingerprint
 from keras_kd.teachers.cache.structure import from_json
 from keras_kd.teachers.stages import Stages
@@ -270,7 +271,7 @@ class SupervisionCache(Stages[CachedStage]):
         """
         rows, known = self._rows.find(example_keys(inputs))
         if not known.all():
-            raise ValueError(self._why_unknown(inputs, known))
+            raise unknown_examples(inputs, known, self._manifest, self._folder)
         return rows
 
     def labels(self, rows: np.ndarray) -> np.ndarray | None:
@@ -300,43 +301,6 @@ class SupervisionCache(Stages[CachedStage]):
         if file not in self._arrays:
             self._arrays[file] = np.load(self._folder / file, mmap_mode="r")
         return self._arrays[file]
-
-    def _why_unknown(self, inputs: Any, known: np.ndarray) -> str:
-        leaves = [np.asarray(leaf) for leaf in keras.tree.flatten(inputs)]
-        held: list[dict[str, Any]] = []
-        from_json(self.spec.inputs, held.append)
-        reason = (
-            "They are other examples, or were augmented after the cache was built: a "
-            "cache of augmented data needs `views`, and that data."
-        )
-        if len(leaves) != len(held):
-            reason = f"They have {len(leaves)} inputs, the cache's {len(held)}."
-            leaves = []
-        for leaf, spec, (low, high) in zip(
-            leaves, held, self._manifest.ranges, strict=False
-        ):
-            if list(leaf.shape[1:]) != spec["shape"]:
-                reason = (
-                    f"They have the shape {list(leaf.shape[1:])}, the cache's "
-                    f"{spec['shape']}."
-                )
-                break
-            if counted_as(leaf.dtype) != counted_as(spec["dtype"]):
-                reason = f"They are of dtype {leaf.dtype}, the cache's of "
-                reason += f"{spec['dtype']}."
-                break
-            span = float(leaf.max()) - float(leaf.min())
-            if leaf.min() < low or leaf.max() > high or span < (high - low) / 32:
-                reason = (
-                    f"They range from {leaf.min():.4g} to {leaf.max():.4g}, the "
-                    f"cache's from {low:.4g} to {high:.4g}: another preprocessing?"
-                )
-                break
-        return (
-            f"The supervision cache in '{self.folder}' must hold every example that it "
-            f"is asked for. Received: a batch of which {np.count_nonzero(~known)} of "
-            f"{len(known)} are not in it. {reason}"
-        )
 
     # Whether it is what it should be
 

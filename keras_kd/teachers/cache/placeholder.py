@@ -24,7 +24,7 @@ class _Given(keras.layers.Layer):
         return keras.KerasTensor((tensors[0].shape[0], *self.shape), "float32")
 
 
-def stand_in(spec: Spec, name: str) -> keras.Model:
+def placeholder_for(spec: Spec, name: str) -> keras.Model:
     """A model without weights that takes and gives the shapes that a teacher does.
 
     Losses look at a teacher before training: whether it has the layer that they tap,
