@@ -266,3 +266,12 @@ def check_ready(distiller: Any) -> None:
             f"alpha={distiller.alpha}, train_teacher={distiller.train_teacher} needs "
             "a loss of the labels. Received: compile(loss=None)."
         )
+
+
+def in_order(callbacks: Any) -> Any:
+    """Callbacks that write into the epoch logs before those that read them."""
+    if isinstance(callbacks, keras.callbacks.Callback):
+        callbacks = [callbacks]
+    if not isinstance(callbacks, list | tuple):
+        return callbacks
+    return sorted(callbacks, key=lambda c: not getattr(c, "writes_epoch_logs", False))

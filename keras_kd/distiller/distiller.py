@@ -6,52 +6,101 @@ import keras
 from keras import ops
 
 from keras_kd import backend
+from keras_kd import keras_internals as internals
 from keras_kd.arguments import check_choice, check_fraction
-from keras_kd.distiller.arguments import (
-    check_labels,
-    check_models,
-    check_ready,
-    check_same_outputs,
-    check_trained_teacher,
-    for_each_student,
-    loss_weights,
-    named_losses,
-    tapped_paths,
-)
+from keras_kd.distiller import arguments as checks
 from keras_kd.distiller.first_step import FirstStep
 from keras_kd.distiller.logs import DistillationLogs, results
 from keras_kd.distiller.loss import (
     DistillationTerms,
-    Side,
     check_labels_are_there,
+    loss_of_teacher,
 )
-from keras_kd.distiller.output_kinds import OutputKinds, declared_for
+from keras_kd.distiller.output_kinds import OutputKinds
 from keras_kd.distiller.saving import arguments_of, config_of
 from keras_kd.distiller.step import Step, current_step, running_step
 from keras_kd.distiller.supervisor import Supervisor, supervisor_of
 from keras_kd.forward import build_on, find_layer, input_spec, output_spec, tapping
-from keras_kd.keras_internals import (
-    additional_loss,
-    another_compiled_loss,
-    compiled_loss,
-    compiled_metrics,
-)
-from keras_kd.outputs import (
-    FORMS,
-    Kind,
-    OutputKind,
-    check_last_activation,
-    check_output_kind,
-    name_of,
-    output_names,
-    to_logits,
-)
+from keras_kd.outputs import FORMS, Kind, OutputKind, check_last_activation
 from keras_kd.teachers.cache import Joined
 from keras_kd.teachers.reduced_precision import Agreement
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
 class Distiller(keras.Model):
+    r"""Trains a student on a teacher's predictions with `compile()` and `fit()`.
+
+    The loss is `alpha * distillation + (1 - alpha) * student_loss`, plus the student's
+    own regularisers; `student_loss` is what `compile(loss=...)` says of the labels.
+    With `alpha=1`, the default, no labels are needed.
+
+    The teacher is frozen: it runs in inference mode, outside the differentiated part,
+    and after `fit` it is bit for bit what it was. It is no sublayer of the distiller;
+    `distiller.student` is an ordinary model that saves, exports and serves alone.
+
+    `fit` logs `loss`, `student_loss` (where labels and a compiled loss are given),
+    `distillation_loss`, `fidelity` (top-1 agreement with the teacher; for several
+    outputs their mean, and `<output>_fidelity` for each; none for values), and
+    `<name>_loss` for each of several distillation losses.
+
+    Under `tf.distribute.MirroredStrategy` (or `TPUStrategy`, same path) build teacher,
+    student and distiller inside `strategy.scope()`. Losses over pairs of examples
+    (`RelationalKD`, `DIST`) then see the examples of one replica.
+
+    Args:
+        teacher: a built `keras.Model`, or its predictions, a
+            `keras_kd.SupervisionCache`; then `fit` joins them to the batches.
+            Validation on arrays that the cache holds has all logs, on other data those
+            that need labels alone.
+            `None` only where there is nothing to distil: `predict` and `evaluate`
+            work, `fit` asks for `distiller.teacher`.
+        student: the `keras.Model` to train. If it is not built yet, it is built on
+            the teacher's inputs, or on the first batch. Several students learn from
+            one teacher in one pass over the data as one model of several outputs,
+            `keras.Model(x, {"small": small(x), "large": large(x)})`.
+        distillation_losses: one `keras.distillation.DistillationLoss`, a list, or a
+            dict of names to losses. `None` means `keras_kd.losses.SoftTargets()`.
+        distillation_loss_weights: a weight >= 0 for each loss, in the same form.
+            `None` means 1 for each.
+        alpha: weight of the distillation term, in [0, 1].
+        teacher_outputs: `"logits"` or `"probabilities"`: what the teacher gives. The
+            losses always receive logits, which is what a cache holds.
+        student_outputs: the same for the student.
+        train_teacher: train the teacher in the same run, on
+            `compile(loss=...)` alone; its training-mode predictions, held constant,
+            are the supervision. One optimizer serves both; for different learning
+            rates see `keras.optimizers.MultiOptimizer`.
+        save_teacher: whether files made from the distiller (`.keras`,
+            `.weights.h5`, backups) hold the teacher.
+        teacher_precision: `None`; or `"bfloat16"` or `"int8"` for a copy of the teacher
+            that costs less to run, see `keras_kd.teachers.reduced_precision`. `fit`
+            begins by saying how far it agrees with the full one, on the first batch;
+            `teacher_agreement` keeps that.
+        output_kind: what the outputs mean: `"categorical"` (one class out of several,
+            a softmax), `"bernoulli"` (labels that are there or not, sigmoids; one unit
+            tells two classes apart) or `"continuous"` (values, without a temperature);
+            one for all, or a dict by the names of the student's outputs, or a list in
+            their order. `None`: as the compiled loss, the last activation or the
+            teacher tell; `fit` asks for it where a loss needs it and nothing tells.
+        name: the model's name.
+
+    Raises:
+        ValueError: arguments that do not fit together; one message says which.
+
+    Example:
+
+    ```python
+    distiller = keras_kd.Distiller(teacher, student, alpha=0.9)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    distiller.compile("adam", loss, metrics=["accuracy"])
+    distiller.fit(x_train, y_train, validation_data=(x_test, y_test), epochs=10)
+    distiller.student.save("student.keras")
+    ```
+
+    Source: Hinton, Vinyals & Dean, "Distilling the Knowledge in a Neural Network",
+    2015; Harutyunyan et al., ICLR 2023.
+    """
+
     # What Keras calls, and what it sets to None when something else is compiled.
     train_function: Any
     test_function: Any
@@ -71,21 +120,22 @@ class Distiller(keras.Model):
         output_kind: OutputKind = None,
         name: str = "distiller",
     ):
-        check_models(teacher, student)
+        checks.check_models(teacher, student)
         alpha = check_fraction("alpha", alpha, zero=True, one=True)
         check_choice("teacher_outputs", teacher_outputs, FORMS)
         check_choice("student_outputs", student_outputs, FORMS)
-        output_kind = check_output_kind(output_kind)
-        check_trained_teacher(teacher, train_teacher, save_teacher, teacher_precision)
-        losses = named_losses(distillation_losses)
-        weights = loss_weights(distillation_loss_weights, losses)
+        kinds = OutputKinds(output_kind, student)
+        way = (train_teacher, save_teacher, teacher_precision)
+        checks.check_trained_teacher(teacher, *way)
+        losses = checks.named_losses(distillation_losses)
+        weights = checks.loss_weights(distillation_loss_weights, losses)
         supervisor = None
         if teacher is not None:
             supervisor = supervisor_of(
                 teacher,
                 teacher_outputs,
                 list(losses.values()),
-                declared_for(teacher, output_kind),
+                kinds.declared_for(teacher),
                 precision=teacher_precision,
                 trained=train_teacher,
             )
@@ -93,14 +143,10 @@ class Distiller(keras.Model):
         super().__init__(dtype=student.dtype_policy, autocast=False, name=name)
         if supervisor is not None and not student.built:
             build_on(student, input_spec(supervisor.model))
-        check_last_activation(
-            student,
-            student_outputs,
-            "student_outputs",
-            declared_for(student, output_kind),
-        )
-        paths = tapped_paths(losses.values(), "student_layer_name")
-        student_layers = {path: find_layer(student, path) for path in paths}
+        declared = kinds.declared_for(student)
+        check_last_activation(student, student_outputs, "student_outputs", declared)
+        taps = checks.tapped_paths(losses.values(), "student_layer_name")
+        layers = {path: find_layer(student, path) for path in taps}
 
         self.student = student
         self.alpha = alpha
@@ -112,9 +158,11 @@ class Distiller(keras.Model):
         self.distillation_losses = list(losses.values())
         self.distillation_loss_weights = weights
         # Plain objects, which Keras does not look into.
-        self._terms = DistillationTerms(list(losses.values()), weights, student_layers)
         self._logs = DistillationLogs(list(losses))
-        self._kinds = OutputKinds(output_kind)
+        self._terms = DistillationTerms(
+            list(losses.values()), weights, layers, student_outputs, self._logs
+        )
+        self._kinds = kinds
         self._first_step = FirstStep()
         self._supervisor: Supervisor | None = None
         if supervisor is not None:
@@ -122,8 +170,7 @@ class Distiller(keras.Model):
             if train_teacher:
                 # Only here: as a tracked attribute it is trained and saved.
                 self._trained_teacher = teacher
-        if (outputs := output_spec(student)) is not None:
-            self._logs.build(output_names(student, outputs))
+        self._logs.build(kinds.names_of(output_spec(student)))
         self.built = student.built
 
     # The teacher
@@ -143,13 +190,13 @@ class Distiller(keras.Model):
 
     @teacher.setter
     def teacher(self, teacher: Any) -> None:
-        check_models(teacher, self.student)
+        checks.check_models(teacher, self.student)
         if teacher is None:
             raise ValueError("`teacher` must be a teacher. Received: teacher=None")
         if self.train_teacher and self._supervisor is not None:
             raise ValueError("A teacher that is trained cannot be replaced.")
         form, losses = self.teacher_outputs, self.distillation_losses
-        declared = declared_for(teacher, self._kinds.declared)
+        declared = self._kinds.declared_for(teacher)
         self._learn_from(supervisor_of(teacher, form, losses, declared))
 
     @property
@@ -165,7 +212,7 @@ class Distiller(keras.Model):
     def _learn_from(self, supervisor: Supervisor) -> None:
         teacher, student = supervisor.model, self.student
         losses = self.distillation_losses
-        check_same_outputs(output_spec(teacher), output_spec(student), losses)
+        checks.check_same_outputs(output_spec(teacher), output_spec(student), losses)
         for loss in losses:
             loss.validate_model_compatibility(teacher, student)
         self._supervisor = supervisor
@@ -174,25 +221,17 @@ class Distiller(keras.Model):
         self.test_function = None
         self._kinds.forget()
 
-    # What the outputs mean
-
     @property
     def output_kind(self) -> Any:
-        """What the outputs mean, declared or found out; `None`: not known yet."""
-        known = self._kinds.names or [None]
-        # What a teacher that is not saved has told is not to be lost.
-        return self._kinds.declared or (None if None in known else known)
+        """What the outputs mean, found out or declared; `None`: not known yet."""
+        return self._kinds.names or self._kinds.declared or self._kinds.assumed
 
     def _find_kinds(self, outputs: Any) -> list[Kind | None]:
+        self._logs.build(self._kinds.names_of(outputs))
         compiled = self.loss if self.compiled else None
-        kinds = self._kinds.find(
-            self.student, outputs, compiled, self._supervisor, self.distillation_losses
+        return self._kinds.find(
+            outputs, compiled, self._supervisor, self.distillation_losses
         )
-        if outputs is not None:
-            self._logs.build(output_names(self.student, outputs))
-        return kinds
-
-    # The step: supervision, forward pass, loss, logs
 
     def train_step(self, *arguments: Any) -> Any:
         """One step of training; the batch is the last argument."""
@@ -211,7 +250,7 @@ class Distiller(keras.Model):
                 supervision, batch = self._supervisor.supervise(
                     batch, teacher_state, training
                 )
-        with running_step(supervision, training):
+        with running_step(supervision):
             return step(*state, batch)
 
     def build(self, input_shape: Any = None) -> None:
@@ -224,7 +263,7 @@ class Distiller(keras.Model):
             inputs = inputs.inputs
         with tapping(self._terms.layers.values()) as taps:
             outputs = self.student(inputs, training=training)
-        self._logs.build(output_names(self.student, outputs))
+        self._logs.build(self._kinds.names_of(outputs))
         step = current_step()
         if step is not None and self._supervisor is not None:
             step.student_taps = taps
@@ -245,9 +284,9 @@ class Distiller(keras.Model):
         Outside a training or test step there is no supervision, and the loss is that
         of the labels and the regularisers.
         """
-        step = current_step() or Step(None, training)
+        step = current_step() or Step(None)
         rows = ops.shape(keras.tree.flatten(x if x is not None else y_pred)[0])[0]
-        labels = compiled_loss(self)
+        labels = internals.compiled_loss(self)
         student_loss: Any = None
         if labels is not None and y is not None:
             student_loss = labels(y, y_pred, sample_weight)
@@ -261,49 +300,14 @@ class Distiller(keras.Model):
                 check_labels_are_there(self, y)
                 terms.append((1.0 - self.alpha) * student_loss)
             if self.train_teacher:
-                terms.append(self._loss_of_teacher(step, y, sample_weight, rows))
-            distillation = self._distillation_loss(step, y, y_pred, sample_weight, rows)
+                terms.append(loss_of_teacher(self, step, y, sample_weight))
+                self._logs.record(self._logs.teacher_loss, terms[-1], rows)
+            batch, kinds = (y, y_pred, sample_weight), self._find_kinds(y_pred)
+            distillation = self._terms.total(self._supervisor, step, kinds, batch, rows)
             if self.alpha > 0.0:
                 terms.append(self.alpha * distillation)
-        terms.extend(additional_loss(self, loss) for loss in self.losses)
+        terms += [internals.additional_loss(self, loss) for loss in self.losses]
         return sum(terms) if terms else ops.zeros(())
-
-    def _loss_of_teacher(
-        self, step: Step, y: Any, sample_weight: Any, rows: Any
-    ) -> Any:
-        check_labels_are_there(self, y)
-        assert step.supervision is not None
-        names = getattr(self.teacher, "output_names", None)
-        compiled = another_compiled_loss(self, names)
-        loss = compiled(y, step.supervision.outputs, sample_weight)
-        self._logs.record(self._logs.teacher_loss, loss, rows)
-        return loss
-
-    def _distillation_loss(
-        self, step: Step, y: Any, y_pred: Any, sample_weight: Any, rows: Any
-    ) -> Any:
-        """The weighted sum of all distillation losses, each logged by its name."""
-        supervisor, supervision = self._supervisor, step.supervision
-        assert supervisor is not None
-        assert supervision is not None
-        said = for_each_student(supervision.outputs, y_pred)
-        check_same_outputs(said, y_pred, self.distillation_losses)
-        kinds = self._find_kinds(y_pred)
-        comparable = len(keras.tree.flatten(said)) == len(kinds)
-        teacher_logits = to_logits(said, supervisor.form, kinds if comparable else None)
-        student_logits = to_logits(y_pred, self.student_outputs, kinds)
-        if comparable:
-            self._logs.record_fidelity(teacher_logits, student_logits, kinds)
-        total = self._terms.total(
-            Side(teacher_logits, supervision.taps, supervisor.layers),
-            Side(student_logits, step.student_taps, self._terms.layers),
-            y,
-            sample_weight,
-            keras.tree.pack_sequence_as(y_pred, [name_of(k) for k in kinds]),
-            lambda i, value: self._logs.record_named(i, value, rows),
-        )
-        self._logs.record(self._logs.distillation_loss, total, rows)
-        return total
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -314,14 +318,15 @@ class Distiller(keras.Model):
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict[str, Any]:
         """The logs: those of the labels only with labels, of the teacher with one."""
-        step, metrics = current_step(), compiled_metrics(self)
+        step, metrics = current_step(), internals.compiled_metrics(self)
         supervised = step is not None and step.supervision is not None
         silent = self._logs.silent(self._kinds.found or [], supervised)
         if y is None:
-            silent += [metrics, *getattr(compiled_loss(self), "metrics", [])]
+            losses = getattr(internals.compiled_loss(self), "metrics", [])
+            silent += [metrics, *losses]
         elif metrics is not None:
             metrics.update_state(y, y_pred, sample_weight)
-        if y is None or compiled_loss(self) is None:
+        if y is None or internals.compiled_loss(self) is None:
             silent.append(self._logs.student_loss)
         if not (supervised and self.train_teacher):
             silent.append(self._logs.teacher_loss)
@@ -329,11 +334,10 @@ class Distiller(keras.Model):
 
     def get_metrics_result(self) -> dict[str, Any]:
         """All logs there are; metrics that no label has reached yet have none."""
-        metrics = compiled_metrics(self)
+        metrics = internals.compiled_metrics(self)
         silent = self._logs.silent(self._kinds.found or [], supervised=True)
-        if metrics is not None and not metrics.built:
-            silent.append(metrics)
-        return results(self.metrics, silent)
+        unbuilt = [] if metrics is None or metrics.built else [metrics]
+        return results(self.metrics, silent + unbuilt)
 
     # Training
 
@@ -363,14 +367,9 @@ class Distiller(keras.Model):
         """
         arguments = dict(locals())
         del arguments["self"], arguments["__class__"]
-        check_labels(class_weight, x, y)
+        checks.check_labels(class_weight, x, y)
         supervisor = self._check_ready()
-        if isinstance(callbacks, keras.callbacks.Callback):
-            callbacks = [callbacks]
-        if isinstance(callbacks, list | tuple):
-            arguments["callbacks"] = sorted(
-                callbacks, key=lambda c: not getattr(c, "writes_epoch_logs", False)
-            )
+        arguments["callbacks"] = checks.in_order(callbacks)
         arguments = supervisor.prepare_fit(arguments)
         try:
             return super().fit(**arguments)
@@ -397,7 +396,7 @@ class Distiller(keras.Model):
         return super().evaluate(x, y, batch_size, verbose, sample_weight, **kwargs)
 
     def _check_ready(self) -> Supervisor:
-        check_ready(self)
+        checks.check_ready(self)
         assert self._supervisor is not None
         if self.compiled:  # else Keras says so
             # Compiled again, perhaps, with a loss that says something else.
@@ -421,6 +420,8 @@ class Distiller(keras.Model):
         """Compiles the step of evaluation."""
         if self.test_function is not None and not force:
             return
+        # Compiled again, perhaps, with a loss that says something else.
+        self._kinds.forget()
         self._find_kinds(output_spec(self.student))
         super().make_test_function(force=force)
         self.test_function = backend.supervised_test_function(
@@ -433,13 +434,13 @@ class Distiller(keras.Model):
     # Saving
 
     def get_config(self) -> dict[str, Any]:
-        return config_of(self)
+        return config_of(self, self._kinds)
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Distiller":
-        distiller = cls(**arguments_of(config))
-        # In files of version 0.1 all outputs tell classes apart.
-        distiller._kinds.of_classes = "output_kind" not in config
+        arguments, assumed = arguments_of(config)
+        distiller = cls(**arguments)
+        distiller._kinds.assumed = assumed
         return distiller
 
     def __dir__(self) -> list[str]:

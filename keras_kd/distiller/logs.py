@@ -7,7 +7,7 @@ import keras
 
 from keras_kd.backend import replica_count
 from keras_kd.metrics import Fidelity
-from keras_kd.outputs import Kind
+from keras_kd.outputs import Kind, name_of
 
 
 class DistillationLogs:
@@ -74,7 +74,8 @@ class DistillationLogs:
         Args:
             teacher: structure of logits.
             student: likewise.
-            kinds: of each output.
+            kinds: of each output; one that no loss needs to know may be `None`, and
+                counts as classes.
         """
         pairs = zip(
             keras.tree.flatten(teacher),
@@ -84,12 +85,11 @@ class DistillationLogs:
         )
         for i, (one, other, kind) in enumerate(pairs):
             same_shape = tuple(one.shape[1:]) == tuple(other.shape[1:])
-            if kind is not None and kind.DECIDES and same_shape:
-                self.fidelity.update_state(one, other, output_kind=kind.NAME)
+            if (kind is None or kind.DECIDES) and same_shape:
+                name = name_of(kind)
+                self.fidelity.update_state(one, other, output_kind=name)
                 if self.output_fidelities:
-                    self.output_fidelities[i].update_state(
-                        one, other, output_kind=kind.NAME
-                    )
+                    self.output_fidelities[i].update_state(one, other, output_kind=name)
 
     def silent(self, kinds: Sequence[Kind | None], supervised: bool) -> list[Any]:
         """The metrics that have nothing to say of a step, those of the labels apart.
@@ -105,8 +105,8 @@ class DistillationLogs:
                 *self.named_losses,
                 *self.output_fidelities,
             ]
-        undecided = [kind is None or not kind.DECIDES for kind in kinds]
-        found: list[Any] = [self.fidelity] if all(undecided) else []
+        undecided = [kind is not None and not kind.DECIDES for kind in kinds]
+        found: list[Any] = [self.fidelity] if kinds and all(undecided) else []
         return found + [
             metric
             for metric, silent in zip(self.output_fidelities, undecided, strict=False)

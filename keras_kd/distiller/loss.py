@@ -1,14 +1,18 @@
 """The distillation losses: what each receives, and their weighted sum."""
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
 from keras import ops
 
 from keras_kd.backend import replica_count
-from keras_kd.outputs import at_least_float32
+from keras_kd.distiller.arguments import check_same_outputs, for_each_student
+from keras_kd.distiller.logs import DistillationLogs
+from keras_kd.distiller.step import Step
+from keras_kd.keras_internals import another_compiled_loss
+from keras_kd.outputs import Kind, at_least_float32, name_of, to_logits
 from keras_kd.teachers.supervision import TappedOutputs
 
 
@@ -41,6 +45,8 @@ class DistillationTerms:
         losses: `keras.distillation.DistillationLoss` objects.
         weights: of each.
         layers: of the student, those that losses tap, by path.
+        form: `"logits"` or `"probabilities"`, what the student gives.
+        logs: are told of each loss, and of the fidelity.
     """
 
     def __init__(
@@ -48,30 +54,47 @@ class DistillationTerms:
         losses: Sequence[Any],
         weights: Sequence[float],
         layers: Mapping[str, keras.layers.Layer],
+        form: str,
+        logs: DistillationLogs,
     ):
         self._losses = losses
         self._weights = weights
         self.layers = layers
+        self._form = form
+        self._logs = logs
 
     def total(
         self,
-        teacher: Side,
-        student: Side,
-        y_true: Any,
-        sample_weight: Any,
-        output_kind: Any,
-        record: Callable[[int, Any], None],
+        supervisor: Any,
+        step: Step,
+        kinds: Sequence[Kind | None],
+        batch: tuple[Any, Any, Any],
+        rows: Any,
     ) -> Any:
-        """The weighted sum of all losses of one batch.
+        """The weighted sum of all losses of one batch, each logged by its name.
 
         Args:
-            teacher: what the teacher gave.
-            student: what the student gave.
-            y_true: labels or `None`.
-            sample_weight: weights of the examples or `None`.
-            output_kind: the names of the outputs' kinds, in their structure.
-            record: is told the value of each loss, by its number.
+            supervisor: who speaks, with its `form` and its `layers`.
+            step: what it said, and what the student's layers gave.
+            kinds: of the outputs.
+            batch: labels, the student's outputs, and weights of the examples.
+            rows: how many examples they are.
+
+        Raises:
+            ValueError: outputs differ where a loss compares them, or a loss refuses
+                what it is given.
         """
+        y_true, y_pred, sample_weight = batch
+        said = for_each_student(step.said.outputs, y_pred)
+        check_same_outputs(said, y_pred, self._losses)
+        comparable = len(keras.tree.flatten(said)) == len(kinds)
+        teacher_logits = to_logits(said, supervisor.form, kinds if comparable else None)
+        student_logits = to_logits(y_pred, self._form, kinds)
+        if comparable:
+            self._logs.record_fidelity(teacher_logits, student_logits, kinds)
+        teacher = Side(teacher_logits, step.said.taps, supervisor.layers)
+        student = Side(student_logits, step.student_taps, self.layers)
+        names = keras.tree.pack_sequence_as(y_pred, [name_of(k) for k in kinds])
         total: Any = 0.0
         for i, loss in enumerate(self._losses):
             # Held constant, also where the teacher is trained along.
@@ -81,10 +104,11 @@ class DistillationTerms:
             )
             student_side = student.compared(getattr(loss, "student_layer_name", None))
             value = distillation_term(
-                loss, teacher_side, student_side, y_true, sample_weight, output_kind
+                loss, teacher_side, student_side, y_true, sample_weight, names
             )
-            record(i, value)
+            self._logs.record_named(i, value, rows)
             total = total + self._weights[i] * value
+        self._logs.record(self._logs.distillation_loss, total, rows)
         return total
 
 
@@ -180,3 +204,15 @@ def check_labels_are_there(distiller: Any, y: Any) -> None:
         f"`compile(loss=...)` and labels in every batch. {received} For distillation "
         "without labels pass alpha=1."
     )
+
+
+def loss_of_teacher(distiller: Any, step: Step, y: Any, sample_weight: Any) -> Any:
+    """The loss of the labels of a teacher that is trained along.
+
+    Raises:
+        ValueError: there are no labels, or no loss of them.
+    """
+    check_labels_are_there(distiller, y)
+    names = getattr(distiller.teacher, "output_names", None)
+    compiled = another_compiled_loss(distiller, names)
+    return compiled(y, step.said.outputs, sample_weight)

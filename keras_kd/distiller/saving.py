@@ -4,9 +4,16 @@ from typing import Any
 
 import keras
 
+from keras_kd.distiller.output_kinds import OF_CLASSES, OutputKinds
 
-def config_of(distiller: Any) -> dict[str, Any]:
-    """The arguments of a distiller's constructor, as a file holds them."""
+
+def config_of(distiller: Any, kinds: OutputKinds) -> dict[str, Any]:
+    """What a file holds of a distiller: the arguments of its constructor, and more.
+
+    Args:
+        distiller: the model.
+        kinds: what is known of its outputs.
+    """
     serialize = keras.saving.serialize_keras_object
     names = distiller.distillation_loss_names
     return {
@@ -22,13 +29,18 @@ def config_of(distiller: Any) -> dict[str, Any]:
         "student_outputs": distiller.student_outputs,
         "train_teacher": distiller.train_teacher,
         "save_teacher": distiller.save_teacher,
-        "output_kind": distiller.output_kind,
+        "output_kind": kinds.declared,
+        # What a teacher that is not saved has told is not to be lost.
+        "assumed_kinds": kinds.names or kinds.assumed,
         "name": distiller.name,
     }
 
 
-def arguments_of(config: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of the constructor, from a config."""
+def arguments_of(config: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """The arguments of the constructor, and what is assumed of the outputs.
+
+    In files of version 0.1, which do not say it, all outputs tell classes apart.
+    """
     arguments = dict(config)
     deserialize = keras.saving.deserialize_keras_object
     for key in ("teacher", "student"):
@@ -39,4 +51,5 @@ def arguments_of(config: dict[str, Any]) -> dict[str, Any]:
     }
     weights = arguments["distillation_loss_weights"]
     arguments["distillation_loss_weights"] = dict(zip(losses, weights, strict=True))
-    return arguments
+    assumed = arguments.pop("assumed_kinds", None)
+    return arguments, assumed if "output_kind" in config else OF_CLASSES

@@ -13,13 +13,17 @@ class Step:
 
     Args:
         supervision: what the teacher says of the batch, `None` without a teacher.
-        training: whether the step trains.
     """
 
-    def __init__(self, supervision: Supervision | None, training: bool):
+    def __init__(self, supervision: Supervision | None):
         self.supervision = supervision
-        self.training = training
         self.student_taps: Taps | None = None
+
+    @property
+    def said(self) -> Supervision:
+        """The supervision, where it is known that there is one."""
+        assert self.supervision is not None
+        return self.supervision
 
 
 # One step per thread: the replicas of a tf.distribute strategy trace in threads of
@@ -35,9 +39,9 @@ def current_step() -> Step | None:
 
 
 @contextlib.contextmanager
-def running_step(supervision: Supervision | None, training: bool) -> Iterator[Step]:
+def running_step(supervision: Supervision | None) -> Iterator[Step]:
     """Makes a step the current one inside the block."""
-    step = Step(supervision, training)
+    step = Step(supervision)
     token = _current.set(step)
     try:
         yield step

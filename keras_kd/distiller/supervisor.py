@@ -101,7 +101,7 @@ def supervisor_of(
     if trained:
         supervisor = TrainedAlong(model, form, layers)
     elif precision is not None:
-        supervisor = CheaperTeacher(model, form, layers, full=teacher)
+        supervisor = CheaperTeacher(model, form, layers, teacher, kinds)
     else:
         supervisor = LiveTeacher(model, form, layers)
     supervisor.check()

@@ -22,6 +22,8 @@ class LeafwiseLoss(keras.distillation.DistillationLoss):
     student_layer_name: str | None = None
     of_classes = False
     """Whether it is about probabilities of classes, and of nothing else."""
+    needs_kind = False
+    """Whether it is another one for each kind of output."""
 
     def check_shapes(self, teacher_shape: Shape, student_shape: Shape) -> None:
         """Refuses one pair of outputs by their shapes.

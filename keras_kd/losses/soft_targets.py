@@ -7,7 +7,7 @@ import keras
 from keras_kd.arguments import check_choice, check_number
 from keras_kd.losses.leafwise import LeafwiseLoss, sum_over_leaves
 from keras_kd.losses.reduction import weighted_mean
-from keras_kd.outputs import kind_named, kind_of_classes, valid_positions
+from keras_kd.outputs import kind_of, valid_positions
 
 _DIVERGENCES = ("kl_divergence", "cross_entropy")
 
@@ -44,6 +44,8 @@ class SoftTargets(LeafwiseLoss):
     >>> print(round(float(loss), 4))
     0.3278
     """
+
+    needs_kind = True
 
     def __init__(
         self,
@@ -91,10 +93,7 @@ class SoftTargets(LeafwiseLoss):
         sample_weight: Any,
         output_kind: str | None,
     ) -> Any:
-        if output_kind is None:
-            kind = kind_of_classes(student.shape[-1])
-        else:
-            kind = kind_named(output_kind)
+        kind = kind_of(output_kind, student.shape[-1])
         measure = kind.divergence
         if self.divergence == "cross_entropy":
             measure = kind.cross_entropy

@@ -7,7 +7,7 @@ from keras import ops
 
 from keras_kd.outputs import (
     kind_named,
-    kind_of_classes,
+    kind_of,
     positional_weights,
     valid_positions,
 )
@@ -34,10 +34,7 @@ def top1_agreement(
     """
     teacher_outputs = ops.convert_to_tensor(teacher_outputs)
     student_outputs = ops.convert_to_tensor(student_outputs)
-    if output_kind is None:
-        kind = kind_of_classes(teacher_outputs.shape[-1])
-    else:
-        kind = kind_named(output_kind)
+    kind = kind_of(output_kind, teacher_outputs.shape[-1])
     same = kind.agreement(teacher_outputs, student_outputs)
     finite = ops.all(ops.isfinite(teacher_outputs), axis=-1)
     return ops.where(finite, same, float("nan"))
@@ -78,23 +75,21 @@ class Fidelity(keras.metrics.Mean):
 
     def update_state(
         self,
-        teacher_outputs: Any,
-        student_outputs: Any,
+        y_true: Any,
+        y_pred: Any,
         sample_weight: Any = None,
         output_kind: str | None = None,
     ) -> None:
         """Counts one batch.
 
         Args:
-            teacher_outputs: logits `(batch, ..., k)`.
-            student_outputs: logits of the same shape.
+            y_true: the teacher's logits `(batch, ..., k)`.
+            y_pred: the student's, of the same shape.
             sample_weight: `(batch,)` or `(batch, ...)`.
             output_kind: of this batch, where it is not that of the metric.
         """
-        values = top1_agreement(
-            teacher_outputs, student_outputs, output_kind or self.output_kind
-        )
-        weights = valid_positions(student_outputs, self.dtype)
+        values = top1_agreement(y_true, y_pred, output_kind or self.output_kind)
+        weights = valid_positions(y_pred, self.dtype)
         if sample_weight is not None:
             weights = weights * positional_weights(sample_weight, weights)
         counted = ops.where(weights != 0, ops.cast(values, self.dtype), 0.0)

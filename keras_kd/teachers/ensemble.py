@@ -7,9 +7,16 @@ import keras
 from keras import ops
 
 from keras_kd.arguments import check_choice
-from keras_kd.outputs import Kind, kind_of_classes, output_names
+from keras_kd.outputs import (
+    Kind,
+    OutputKind,
+    check_output_kind,
+    declared_kinds,
+    kind_of_classes,
+    output_names,
+)
 from keras_kd.teachers.cache import CachedMean, SupervisionCache
-from keras_kd.teachers.cache.mean import MEANS
+from keras_kd.teachers.cache.mean import MEANS, unknown_kind_of_mean
 from keras_kd.teachers.live import LiveTeacher
 from keras_kd.teachers.trajectory import TeacherTrajectory
 
@@ -17,6 +24,7 @@ from keras_kd.teachers.trajectory import TeacherTrajectory
 def mean(
     teachers: TeacherTrajectory | Sequence[Any],
     of: Literal["logits", "probabilities"] = "logits",
+    output_kind: OutputKind = None,
 ) -> "MeanTeacher | CachedMean":
     """The mean of an ensemble, or of a trajectory's checkpoints, as a teacher.
 
@@ -27,6 +35,9 @@ def mean(
             `SupervisionCache.mean`.
         of: whether logits are averaged (a geometric mean of probabilities, at every
             temperature) or probabilities at temperature 1.
+        output_kind: what the outputs mean, as in `keras_kd.Distiller`; `None`: as the
+            teachers' compiled loss or last activation tell. Caches know it themselves.
+            The mean of probabilities has to know it.
 
     Returns:
         A teacher for `Distiller`: a `MeanTeacher`, or of caches a cached one.
@@ -52,8 +63,9 @@ def mean(
         teachers = [teachers.load(i) for i in range(len(teachers))]
     teachers = list(teachers)
     if teachers and all(isinstance(t, SupervisionCache) for t in teachers):
-        return CachedMean([(cache, cache[-1].index) for cache in teachers], of)
-    return MeanTeacher(teachers, of)
+        members = [(cache, cache[-1].index) for cache in teachers]
+        return CachedMean(members, of)
+    return MeanTeacher(teachers, of, output_kind)
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -63,6 +75,7 @@ class MeanTeacher(keras.Model):
     Args:
         teachers: built models, of the same outputs.
         of: `"logits"` or `"probabilities"`.
+        output_kind: as in `mean`.
         name: the model's name.
 
     Raises:
@@ -73,6 +86,7 @@ class MeanTeacher(keras.Model):
         self,
         teachers: Sequence[keras.Model],
         of: Literal["logits", "probabilities"] = "logits",
+        output_kind: OutputKind = None,
         name: str = "mean_teacher",
         **kwargs: Any,
     ):
@@ -87,11 +101,16 @@ class MeanTeacher(keras.Model):
         super().__init__(name=name, **kwargs)
         self.teachers = list(teachers)
         self.of = of
+        self.output_kind = check_output_kind(output_kind)
+        # In files of version 0.1 all outputs tell classes apart.
+        self._of_classes = False
         self.built = True
 
     def known_output_kinds(self, names: list[str]) -> list[Kind | None]:
         """What is known of the outputs: they are those of each teacher."""
-        return LiveTeacher(self.teachers[0], "logits", {}).output_kinds(names)
+        known = LiveTeacher(self.teachers[0], "logits", {}).output_kinds(names)
+        said = declared_kinds(self.output_kind, names)
+        return [a or b for a, b in zip(said, known, strict=True)]
 
     def call(self, inputs: Any) -> Any:
         """The mean of what the teachers give."""
@@ -102,6 +121,8 @@ class MeanTeacher(keras.Model):
             zip(*map(keras.tree.flatten, outputs), strict=True), kinds, strict=True
         ):
             stacked = ops.stack([ops.cast(z, "float32") for z in each])
+            if kind is None and self.of == "probabilities" and not self._of_classes:
+                raise unknown_kind_of_mean()
             of_kind = kind or kind_of_classes(stacked.shape[-1])
             means.append(of_kind.mean(stacked, self.of))
         return keras.tree.pack_sequence_as(outputs[0], means)
@@ -112,11 +133,15 @@ class MeanTeacher(keras.Model):
             **super().get_config(),
             "teachers": [serialize(teacher) for teacher in self.teachers],
             "of": self.of,
+            "output_kind": self.output_kind,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "MeanTeacher":
+        of_classes = "output_kind" not in config
         config = dict(config)
         deserialize = keras.saving.deserialize_keras_object
         config["teachers"] = [deserialize(teacher) for teacher in config["teachers"]]
-        return cls(**config)
+        teacher = cls(**config)
+        teacher._of_classes = of_classes
+        return teacher

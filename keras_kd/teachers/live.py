@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
-from keras_kd.forward import call_without_side_effects, tapping
-from keras_kd.outputs import Kind, inferred_kinds
+from keras_kd.forward import call_without_side_effects, output_spec, tapping
+from keras_kd.outputs import Kind, inferred_kinds, output_names
 from keras_kd.teachers.finite_weights import check_finite_weights
 from keras_kd.teachers.supervision import Clock, Supervision
 
@@ -29,15 +29,24 @@ class LiveTeacher:
         self.teacher = self.model = model
         self.form = form
         self.layers = layers
-        self._compiled_with = getattr(model, "loss", None)
         self._stages: Any = None
 
     def output_kinds(self, names: list[str]) -> list[Kind | None]:
         """What is known of its outputs: by their activation, by its compiled loss."""
+        outputs = output_spec(self.model)
+        own = names if outputs is None else output_names(self.model, outputs)
         if hasattr(self.model, "known_output_kinds"):  # a mean of others
-            known: list[Kind | None] = self.model.known_output_kinds(names)
-            return known
-        return inferred_kinds(names, [self.model], [self._compiled_with])
+            known: list[Kind | None] = self.model.known_output_kinds(own)
+        else:
+            known = inferred_kinds(own, [self.model], [self._loss()])
+        if len(known) == len(names):
+            return known  # as the student's, in their order
+        # Several students learn from one word.
+        return known * len(names) if len(known) == 1 else [None] * len(names)
+
+    def _loss(self) -> Any:
+        """What the model was compiled with."""
+        return getattr(self.model, "loss", None)
 
     def check(self) -> None:
         """Refuses a model with NaN or infinite weights.

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import keras
@@ -102,6 +102,7 @@ class CheaperTeacher(LiveTeacher):
         form: `"logits"` or `"probabilities"`, what it gives.
         layers: of it, to tap, by path.
         full: the teacher that it is a copy of.
+        kinds: of its outputs, as far as they are declared.
     """
 
     def __init__(
@@ -110,18 +111,23 @@ class CheaperTeacher(LiveTeacher):
         form: str,
         layers: Mapping[str, keras.layers.Layer],
         full: keras.Model,
+        kinds: Sequence[Kind | None] = (),
     ):
         super().__init__(model, form, layers)
-        self._compiled_with = getattr(full, "loss", None)
+        self._full_loss = getattr(full, "loss", None)
+        self._kinds = kinds
         self._full: keras.Model | None = full
         self.agreement: Agreement | None = None
         """How far it agrees with the full teacher, once `fit` has begun."""
+
+    def _loss(self) -> Any:
+        return self._full_loss
 
     def prepare_fit(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Says, the first time, how far the two teachers agree on the first batch."""
         inputs = None if self._full is None else first_batch(arguments["x"])
         if self._full is not None and inputs is not None:
-            found = agreement(self._full, self.model, inputs, self.form)
+            found = agreement(self._full, self.model, inputs, self.form, self._kinds)
             # Only now, and once: a trajectory may change the teacher.
             self.agreement, self._full = found, None
             if arguments["verbose"] != 0:
@@ -152,6 +158,7 @@ def agreement(
     other: keras.Model,
     inputs: Any,
     form: str = "logits",
+    declared: Sequence[Kind | None] = (),
 ) -> Agreement:
     """How far two models agree on a batch.
 
@@ -160,6 +167,7 @@ def agreement(
         other: another one, of the same inputs and outputs.
         inputs: a batch of what they take.
         form: `"logits"` or `"probabilities"`: what they give.
+        declared: kinds of the outputs, where more is known than the models tell.
     """
     found = []
     kinds: list[Kind] = []
@@ -171,8 +179,10 @@ def agreement(
             )
             leaves = keras.tree.flatten(outputs)
             kinds = [
-                kind or kind_of_classes(leaf.shape[-1])
-                for kind, leaf in zip(known, leaves, strict=True)
+                said or kind or kind_of_classes(leaf.shape[-1])
+                for said, kind, leaf in zip(
+                    declared or [None] * len(leaves), known, leaves, strict=True
+                )
             ]
         found.append(
             [

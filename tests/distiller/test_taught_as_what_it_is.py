@@ -6,8 +6,20 @@ import pytest
 from scipy.special import expit, rel_entr, softmax
 
 from keras_kd import Distiller, SupervisionCache
-from keras_kd.losses import DIST, DecoupledKD, LogitMSE, SoftTargets
-from keras_kd.teachers import OnlineTeacher, TeacherTrajectory, TrajectoryRecorder
+from keras_kd.losses import (
+    DIST,
+    DecoupledKD,
+    FeatureHint,
+    LogitMSE,
+    RelationalKD,
+    SoftTargets,
+)
+from keras_kd.teachers import (
+    OnlineTeacher,
+    TeacherTrajectory,
+    TrajectoryRecorder,
+    mean,
+)
 from keras_kd.teachers.cache.packing import divergence
 
 RNG = np.random.default_rng(0)
@@ -233,3 +245,146 @@ def test_one_unit_teachers_have_a_divergence():
         found = divergence(g, wrong, 2.0)
         assert found == pytest.approx(bernoulli_kl(g, wrong, 2.0))
         assert found > 0.01
+
+
+def heads(names, width=5, activation=None):
+    inputs = keras.Input((6,))
+    hidden = keras.layers.Dense(width, activation="tanh")(inputs)
+    return keras.Model(
+        inputs,
+        [keras.layers.Dense(3, activation, name=name)(hidden) for name in names],
+    )
+
+
+def test_kinds_are_named_by_the_outputs_of_the_student():
+    teacher, student = heads(["t_box", "t_class"]), heads(["s_box", "s_class"])
+    kinds = {"s_box": "continuous", "s_class": "categorical"}
+    distiller = Distiller(teacher, student, output_kind=kinds)
+    distiller.compile("sgd")
+    distiller.fit(X, verbose=0)
+    assert distiller.output_kind == ["continuous", "categorical"]
+    # The teacher's compiled loss has names of its own.
+    teacher.compile("sgd", {"t_box": "mse", "t_class": "categorical_crossentropy"})
+    distiller = Distiller(teacher, heads(["s_box", "s_class"]))
+    distiller.compile("sgd")
+    distiller.fit(X, verbose=0)
+    assert distiller.output_kind == ["continuous", "categorical"]
+
+
+def test_a_kind_for_some_outputs():
+    inputs = keras.Input((6,))
+
+    def model():
+        outputs = {
+            "box": keras.layers.Dense(4, "sigmoid", name="box")(inputs),
+            "label": keras.layers.Dense(3, name="label")(inputs),
+        }
+        return keras.Model(inputs, outputs)
+
+    distiller = Distiller(model(), model(), output_kind={"box": "continuous"})
+    losses = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    distiller.compile("sgd", {"box": None, "label": losses})
+    distiller.fit(X, {"box": LABELS, "label": np.zeros(32)}, verbose=0)
+    assert distiller.output_kind == ["continuous", "categorical"]
+
+
+def test_one_word_of_a_softmax_for_several_students():
+    inputs = keras.Input((6,))
+    outputs = {name: keras.layers.Dense(4)(inputs) for name in "ab"}
+    distiller = Distiller(
+        network(activation="softmax"),
+        keras.Model(inputs, outputs),
+        teacher_outputs="probabilities",
+    )
+    distiller.compile("sgd")
+    distiller.fit(X, verbose=0)
+    assert distiller.output_kind == ["categorical"] * 2
+
+
+def test_compiled_again_with_another_loss():
+    distiller = Distiller(network(width=7), network())
+    distiller.compile("sgd", "mse")
+    assert "fidelity" not in evaluated(distiller, X, LABELS)
+    distiller.compile("sgd", keras.losses.CategoricalCrossentropy(from_logits=True))
+    assert "fidelity" in evaluated(distiller, X, LABELS)
+    assert distiller.output_kind == ["categorical"]
+
+
+def reloaded(distiller):
+    return Distiller.from_config(distiller.get_config())
+
+
+def test_what_files_say_of_kinds():
+    config = Distiller(network(width=7), network()).get_config()
+    del config["output_kind"], config["assumed_kinds"]  # as of version 0.1
+    old = reloaded(Distiller.from_config(config))
+    old.compile("sgd")
+    old.fit(X, verbose=0)
+    assert old.output_kind == ["categorical"]
+    # What a loss has told is no declaration: another loss tells something else.
+    distiller = Distiller(network(width=7), network())
+    distiller.compile("sgd", keras.losses.CategoricalCrossentropy(from_logits=True))
+    distiller.fit(X, LABELS, verbose=0)
+    again = reloaded(distiller)
+    again.compile("sgd", "mse")
+    again.fit(X, LABELS, verbose=0)
+    assert again.output_kind == ["continuous"]
+
+
+def test_losses_that_are_the_same_for_every_kind_do_not_ask():
+    teacher, student = network(width=7), network()
+    hint = FeatureHint(teacher.layers[1].name, student.layers[1].name)
+    for losses in (LogitMSE(), RelationalKD(), hint):
+        distiller = Distiller(teacher, student, losses)
+        distiller.compile("sgd")
+        assert "fidelity" in distiller.fit(X, verbose=0).history
+
+
+def test_kerass_own_loss_of_classes():
+    loss = keras.distillation.LogitsDistillation()
+    distiller = Distiller(network(width=7), network(), loss, output_kind="continuous")
+    distiller.compile("sgd")
+    with pytest.raises(ValueError, match="LogitsDistillation is about the prob"):
+        distiller.fit(X, verbose=0)
+
+
+def test_what_a_cache_may_leave_out(tmp_path):
+    teacher = network()
+    teacher.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="`dtype` must be 'float32' for values"):
+        SupervisionCache.build(teacher, X, tmp_path / "values", progress=False)
+    inputs = keras.Input((6,))
+    outputs = [keras.layers.Dense(k, name=f"d{k}")(inputs) for k in (9, 1)]
+    cache = SupervisionCache.build(
+        keras.Model(inputs, outputs),
+        X,
+        tmp_path / "both",
+        top_k=2,
+        output_kind=["categorical", "bernoulli"],
+        progress=False,
+    )
+    assert cache.output_kinds == ["categorical", "bernoulli"]
+
+
+def test_the_mean_of_probabilities_has_to_know_their_kind(tmp_path):
+    teachers = [network(width=7), network(width=7)]
+    unknown = mean(teachers, of="probabilities")
+    with pytest.raises(ValueError, match="`output_kind` must say"):
+        unknown.predict(X, verbose=0)
+    logits = [teacher.predict(X, verbose=0) for teacher in teachers]
+    said = mean(teachers, of="probabilities", output_kind="bernoulli")
+    np.testing.assert_allclose(
+        expit(said.predict(X, verbose=0)), expit(logits).mean(0), rtol=1e-4
+    )
+    caches = [
+        SupervisionCache.build(t, X, tmp_path / str(i), progress=False)
+        for i, t in enumerate(teachers)
+    ]
+    with pytest.raises(ValueError, match="`output_kind` must say"):
+        mean(caches, of="probabilities")
+    mean(caches)
+
+
+def test_the_class_says_what_it_takes():
+    for argument in ("output_kind", "teacher_precision", "distillation_losses"):
+        assert f"        {argument}: " in Distiller.__doc__

@@ -16,7 +16,6 @@ from keras_kd.ntk.outputs import are_probabilities, logits_of
 from keras_kd.outputs import (
     bernoulli,
     check_last_activation,
-    continuous,
     inferred_kinds,
 )
 
@@ -138,22 +137,24 @@ def outputs_of(student: keras.Model, examples: Examples) -> int:
 
 
 def check_classes(models: Sequence[Any], k: int) -> None:
-    """Refuses outputs of which it is known that they do not tell classes apart.
+    """Refuses outputs of which it is known that they are a set of labels.
+
+    A squared error says nothing here: classifiers are trained by it, too.
 
     Args:
         models: the student and the teachers; those that are no models say nothing.
         k: units of the output.
 
     Raises:
-        ValueError: they are values, or a set of labels.
+        ValueError: a model gives several labels, each there or not.
     """
     for model in models:
-        if not isinstance(model, keras.Model):
+        if not isinstance(model, keras.Model) or k == 1:
             continue
         (kind,) = inferred_kinds(["output"], [model], [getattr(model, "loss", None)])
-        if kind is continuous or (kind is bernoulli and k > 1):
+        if kind is bernoulli:
             raise ValueError(
                 "Teachers are ranked by the classes that they tell apart. Received: "
-                f"model '{model.name}', of {k} outputs that are {kind.NAME} by their "
-                "activation or the loss that it was compiled with."
+                f"model '{model.name}', of {k} outputs that are bernoulli (a set of "
+                "labels) by their activation or the loss that it was compiled with."
             )

@@ -21,6 +21,7 @@ from keras_kd.outputs import (
     FORMS,
     categorical,
     check_output_kind,
+    continuous,
     decided_class,
     kind_of_classes,
     name_of,
@@ -127,11 +128,18 @@ def _request(
         kind or kind_of_classes(leaf.shape[-1])
         for kind, leaf in zip(known, leaves, strict=True)
     ]
-    if packing.top_k is not None and any(k is not categorical for k in known if k):
+    cut = [kind for kind, leaf in zip(kinds, leaves, strict=True) if packing.cuts(leaf)]
+    if any(kind is not categorical for kind in cut):
         names = [kind.NAME for kind in kinds]
         raise ValueError(
             "`top_k` keeps the largest logits of a softmax. Received: "
             f"top_k={packing.top_k} for outputs that are {names}. Keep all of them."
+        )
+    if packing.dtype == "float16" and continuous in kinds:
+        raise ValueError(
+            "`dtype` must be 'float32' for values: in float16 those far below the "
+            "largest of an example are lost, which a softmax does not mind. Received: "
+            f"dtype='float16' for outputs that are {[kind.NAME for kind in kinds]}"
         )
     positions = iter(range(len(leaves)))
     structure = keras.tree.map_structure(lambda _: next(positions), outputs)

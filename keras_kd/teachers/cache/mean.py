@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_kd.arguments import check_choice
-from keras_kd.outputs import kind_named, kind_of_classes
+from keras_kd.outputs import kind_of
 from keras_kd.teachers.cache.manifest import Spec
 
 MEANS = ("logits", "probabilities")
@@ -26,7 +26,8 @@ class CachedMean:
         of: whether logits are averaged, or probabilities.
 
     Raises:
-        ValueError: no members, or such as give other outputs.
+        ValueError: no members, or such as give other outputs; or it is not known what
+            outputs mean whose probabilities are to be averaged.
     """
 
     def __init__(
@@ -46,6 +47,9 @@ class CachedMean:
                     "Teachers whose mean is taken must give the same outputs. "
                     f"Received: shapes {first.logits} and {cache.spec.logits}"
                 )
+        unknown = None in (self.output_kinds or [])
+        if of == "probabilities" and unknown and len(self.members) > 1:
+            raise unknown_kind_of_mean()
 
     def __repr__(self) -> str:
         if len(self.members) == 1:
@@ -105,8 +109,7 @@ class CachedMean:
         means = []
         for each, name in zip(by_output, kinds, strict=True):
             stacked = np.stack(each)
-            kind = kind_named(name) if name else kind_of_classes(stacked.shape[-1])
-            means.append(kind.mean(stacked, self.of))
+            means.append(kind_of(name, stacked.shape[-1]).mean(stacked, self.of))
         return tuple(means), {}
 
     def get_config(self) -> dict[str, Any]:
@@ -118,3 +121,14 @@ class CachedMean:
         members = config["members"]
         deserialize = keras.saving.deserialize_keras_object
         return cls([(deserialize(cache), i) for cache, i in members], config["of"])
+
+
+def unknown_kind_of_mean() -> ValueError:
+    """The error of a mean of probabilities of nobody knows what."""
+    return ValueError(
+        "`output_kind` must say what the outputs mean where their probabilities are "
+        "averaged: of='probabilities'. Received: output_kind=None, and teachers that "
+        "end in no softmax or sigmoid and were compiled with no loss that tells. Pass "
+        "output_kind='categorical' or 'bernoulli' to `mean`, or to "
+        "`SupervisionCache.build`."
+    )

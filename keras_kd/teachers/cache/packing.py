@@ -85,6 +85,10 @@ class Packing:
         np.put_along_axis(whole, parts["classes"].astype(np.int64), logits, axis=-1)
         return whole
 
+    def cuts(self, logits: np.ndarray) -> bool:
+        """Whether some of these logits, `(..., classes)`, would not be kept."""
+        return self._is_cut(logits.shape[-1])
+
     def _is_cut(self, classes: int) -> bool:
         return self.top_k is not None and self.top_k < classes
 

@@ -197,8 +197,9 @@ class SupervisionCache(Stages[CachedStage]):
     def divergence(self) -> dict[str, float]:
         """What storing less costs, by temperature.
 
-        The mean Kullback-Leibler divergence, in nats, of what is read from what the
-        teacher (its last checkpoint) said, on the first batch.
+        The mean divergence of what is read from what the teacher (its last checkpoint)
+        said, on the first batch: Kullback and Leibler's, in nats; of values the mean
+        squared error.
         """
         return dict(self._manifest.divergence)
 
