@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_kd.arguments import check_choice
+from keras_kd.forward import output_spec
 from keras_kd.outputs import (
     Kind,
     OutputKind,
@@ -43,7 +44,8 @@ def mean(
         A teacher for `Distiller`: a `MeanTeacher`, or of caches a cached one.
 
     Raises:
-        ValueError: no teachers, some that are not built, or both kinds.
+        ValueError: no teachers, some that are not built, or models and caches; or it is
+            not known what outputs mean whose probabilities are to be averaged.
 
     Example:
 
@@ -60,12 +62,19 @@ def mean(
     2015, section 2 (arithmetic or geometric mean of an ensemble).
     """
     if isinstance(teachers, TeacherTrajectory):
+        output_kind = output_kind or teachers.output_kinds or None
         teachers = [teachers.load(i) for i in range(len(teachers))]
     teachers = list(teachers)
     if teachers and all(isinstance(t, SupervisionCache) for t in teachers):
         members = [(cache, cache[-1].index) for cache in teachers]
         return CachedMean(members, of)
-    return MeanTeacher(teachers, of, output_kind)
+    mean_teacher = MeanTeacher(teachers, of, output_kind)
+    outputs = output_spec(mean_teacher.teachers[0])
+    if of == "probabilities" and outputs is not None:
+        names = output_names(mean_teacher.teachers[0], outputs)
+        if None in mean_teacher.known_output_kinds(names):
+            raise unknown_kind_of_mean()
+    return mean_teacher
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")

@@ -9,7 +9,7 @@ from ntk_model_cases import Block
 from ntk_models import BACKEND, build, disturb, inputs_for
 
 from keras_kd.ntk import empirical_ntk
-from keras_kd.ntk import rules as ntk_rules
+from keras_kd.ntk.rules import choice
 
 
 def error(found, expected):
@@ -54,12 +54,12 @@ def test_a_wrong_rule_is_found(kind, bend, monkeypatch, float64):
     cls, name = LAYERS[kind]
     model, spec = build(name)
     x = inputs_for(spec, 4)
-    rule = ntk_rules._RULES[cls.call]
+    rule = choice._RULES[cls.call]
 
     def wrong(layer, site, inputs):
         return rule(layer, Bent(site, BENDS[bend]), inputs)
 
-    monkeypatch.setitem(ntk_rules._RULES, cls.call, wrong)
+    monkeypatch.setitem(choice._RULES, cls.call, wrong)
     culprit = next(layer for layer in model.layers if isinstance(layer, cls))
     with pytest.warns(UserWarning, match=culprit.name):
         found = empirical_ntk(model, x, outputs="full")
@@ -71,13 +71,13 @@ def test_only_the_wrong_layer_is_named(monkeypatch, float64):
     hidden, logits = (
         layer for layer in model.layers if isinstance(layer, layers.Dense)
     )
-    rule = ntk_rules._RULES[layers.Dense.call]
+    rule = choice._RULES[layers.Dense.call]
 
     def wrong(layer, site, inputs):
         site = Bent(site, BENDS["scaled"]) if layer is hidden else site
         return rule(layer, site, inputs)
 
-    monkeypatch.setitem(ntk_rules._RULES, layers.Dense.call, wrong)
+    monkeypatch.setitem(choice._RULES, layers.Dense.call, wrong)
     with pytest.warns(UserWarning, match="structure") as caught:
         empirical_ntk(model, inputs_for(spec, 3))
     said = " ".join(str(w.message) for w in caught)

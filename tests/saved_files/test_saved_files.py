@@ -38,9 +38,8 @@ def close(found, wanted, atol=1e-5):
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=atol)
 
 
-def loaded(file):
-    """A distiller that goes on training on this backend."""
-    distiller = keras.saving.load_model(file)
+def on_this_backend(distiller):
+    """A loaded distiller that goes on training."""
     if keras.backend.backend() != "torch":
         # Keras writes down its optimizer's class for PyTorch, which runs there only.
         compiled(distiller)
@@ -101,12 +100,13 @@ def test_distiller(files, expected):
     _, y = examples()
     with np.load("pixels.npz") as file:
         pixels = file["pixels"]
-    distiller = loaded("distiller.keras")
+    distiller = keras.saving.load_model("distiller.keras")
     close(distiller.predict(pixels, verbose=0), expected["distiller"])
     loss = distiller.evaluate(pixels, y, verbose=0, return_dict=True)["loss"]
     close(float(loss), expected["distiller-loss"])
     distiller.load_weights("distiller.weights.h5")
     close(distiller.predict(pixels, verbose=0), expected["distiller"])
+    on_this_backend(distiller)
     history = distiller.fit(pixels, y, epochs=1, batch_size=8, verbose=0).history
     assert np.isfinite(history["loss"]).all()
 
@@ -114,8 +114,9 @@ def test_distiller(files, expected):
 @pytest.mark.parametrize("name", ["cache", "cached-mean", "mean"])
 def test_distiller_of_other_teachers(files, expected, name):
     x, y = examples()
-    distiller = loaded(f"distiller-of-{name}.keras")
+    distiller = keras.saving.load_model(f"distiller-of-{name}.keras")
     close(distiller.predict(x, verbose=0), expected[f"distiller-of-{name}"])
+    on_this_backend(distiller)
     history = distiller.fit(x, y, epochs=1, batch_size=8, verbose=0).history
     assert history["fidelity"][0] <= 1
 

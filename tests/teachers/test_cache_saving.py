@@ -12,7 +12,9 @@ X, _ = examples()
 
 @pytest.fixture
 def cache(tmp_path):
-    return build(network(12, "teacher"), X, tmp_path / "cache")
+    return build(
+        network(12, "teacher"), X, tmp_path / "cache", output_kind="categorical"
+    )
 
 
 def fitted(distiller, epochs):
@@ -73,7 +75,7 @@ def test_a_cache_of_another_teacher(cache, tmp_path):
         file.unlink()
     with pytest.raises(FileNotFoundError, match="no finished supervision cache"):
         keras.models.load_model(path)
-    build(network(12), X, cache.folder)
+    build(network(12), X, cache.folder, output_kind="categorical")
     with pytest.raises(ValueError, match="another teacher than when the distiller"):
         keras.models.load_model(path)
 

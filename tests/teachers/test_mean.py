@@ -36,7 +36,12 @@ def test_of_logits(ensemble):
 def test_of_probabilities(ensemble):
     x, _ = make_data()
     each = [softmax(t.predict(x, verbose=0), axis=1) for t in ensemble]
-    found = softmax(mean(ensemble, "probabilities").predict(x, verbose=0), axis=1)
+    found = softmax(
+        mean(ensemble, "probabilities", output_kind="categorical").predict(
+            x, verbose=0
+        ),
+        axis=1,
+    )
     np.testing.assert_allclose(found, np.mean(each, axis=0), atol=1e-6)
 
 
@@ -44,7 +49,9 @@ def test_of_one_unit_it_is_bernoullis():
     teachers = [make_teacher(classes=1) for _ in range(2)]
     x, _ = make_data()
     each = [expit(t.predict(x, verbose=0).astype("float64")) for t in teachers]
-    found = mean(teachers, "probabilities").predict(x, verbose=0)
+    found = mean(teachers, "probabilities", output_kind="bernoulli").predict(
+        x, verbose=0
+    )
     np.testing.assert_allclose(found, logit(np.mean(each, axis=0)), atol=1e-5)
 
 
@@ -52,11 +59,18 @@ def test_of_one_unit_it_is_bernoullis():
 def test_cached_and_running_teach_alike(ensemble, of, tmp_path):
     x, _ = make_data()
     caches = [
-        SupervisionCache.build(t, x, tmp_path / str(i), dtype="float32", progress=False)
+        SupervisionCache.build(
+            t,
+            x,
+            tmp_path / str(i),
+            dtype="float32",
+            progress=False,
+            output_kind="categorical",
+        )
         for i, t in enumerate(ensemble)
     ]
     for live, cached in zip(
-        students_of(mean(ensemble, of), x),
+        students_of(mean(ensemble, of, output_kind="categorical"), x),
         students_of(mean(caches, of), x),
         strict=True,
     ):
@@ -69,7 +83,9 @@ def test_over_a_trajectory(trajectory, tmp_path):
         trajectory, x, tmp_path / "cache", dtype="float32", progress=False
     )
     each = np.stack([cache.predict(x, i) for i in range(len(trajectory))])
-    live = mean(trajectory, "probabilities").predict(x, verbose=0)
+    live = mean(trajectory, "probabilities", output_kind="categorical").predict(
+        x, verbose=0
+    )
     expected = logsumexp(np.log(softmax(each, axis=2)), axis=0) - np.log(len(each))
     np.testing.assert_allclose(
         softmax(live, axis=1), softmax(expected, axis=1), atol=1e-6
@@ -82,7 +98,7 @@ def test_over_a_trajectory(trajectory, tmp_path):
 
 def test_it_saves(ensemble, tmp_path):
     x, _ = make_data()
-    teacher = mean(ensemble, "probabilities")
+    teacher = mean(ensemble, "probabilities", output_kind="categorical")
     teacher.save(tmp_path / "mean.keras")
     loaded = keras.saving.load_model(tmp_path / "mean.keras")
     np.testing.assert_allclose(
