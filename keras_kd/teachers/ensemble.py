@@ -62,7 +62,8 @@ def mean(
     2015, section 2 (arithmetic or geometric mean of an ensemble).
     """
     if isinstance(teachers, TeacherTrajectory):
-        output_kind = output_kind or teachers.output_kinds or None
+        recorded: Any = teachers.output_kinds or None
+        output_kind = output_kind or recorded
         teachers = [teachers.load(i) for i in range(len(teachers))]
     teachers = list(teachers)
     if teachers and all(isinstance(t, SupervisionCache) for t in teachers):

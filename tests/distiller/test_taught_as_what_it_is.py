@@ -368,7 +368,7 @@ def test_what_a_cache_may_leave_out(tmp_path):
 
 def test_the_mean_of_probabilities_has_to_know_their_kind(tmp_path):
     teachers = [network(width=7), network(width=7)]
-    with pytest.raises(ValueError, match="^`output_kind` must say"):
+    with pytest.raises(ValueError, match=r"^`output_kind` must say"):
         mean(teachers, of="probabilities")
     logits = [teacher.predict(X, verbose=0) for teacher in teachers]
     said = mean(teachers, of="probabilities", output_kind="bernoulli")
