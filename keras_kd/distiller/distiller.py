@@ -302,8 +302,8 @@ class Distiller(keras.Model):
             if self.train_teacher:
                 terms.append(loss_of_teacher(self, step, y, sample_weight))
                 self._logs.record(self._logs.teacher_loss, terms[-1], rows)
-            batch, kinds = (y, y_pred, sample_weight), self._find_kinds(y_pred)
-            distillation = self._terms.total(self._supervisor, step, kinds, batch, rows)
+            batch, find = (y, y_pred, sample_weight), self._find_kinds
+            distillation = self._terms.total(self._supervisor, step, find, batch, rows)
             if self.alpha > 0.0:
                 terms.append(self.alpha * distillation)
         terms += [internals.additional_loss(self, loss) for loss in self.losses]

@@ -1,7 +1,7 @@
 """The distillation losses: what each receives, and their weighted sum."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -67,7 +67,7 @@ class DistillationTerms:
         self,
         supervisor: Any,
         step: Step,
-        kinds: Sequence[Kind | None],
+        find_kinds: Callable[[Any], Sequence[Kind | None]],
         batch: tuple[Any, Any, Any],
         rows: Any,
     ) -> Any:
@@ -76,7 +76,7 @@ class DistillationTerms:
         Args:
             supervisor: who speaks, with its `form` and its `layers`.
             step: what it said, and what the student's layers gave.
-            kinds: of the outputs.
+            find_kinds: gives the kinds of the student's outputs.
             batch: labels, the student's outputs, and weights of the examples.
             rows: how many examples they are.
 
@@ -87,6 +87,7 @@ class DistillationTerms:
         y_true, y_pred, sample_weight = batch
         said = for_each_student(step.said.outputs, y_pred)
         check_same_outputs(said, y_pred, self._losses)
+        kinds = find_kinds(y_pred)
         comparable = len(keras.tree.flatten(said)) == len(kinds)
         teacher_logits = to_logits(said, supervisor.form, kinds if comparable else None)
         student_logits = to_logits(y_pred, self._form, kinds)

@@ -26,7 +26,7 @@ def two_outputs():
 
 def build(folder, teacher=None, **kwargs):
     return SupervisionCache.build(
-        teacher or two_outputs(), X, folder, progress=False, **kwargs
+        teacher or two_outputs(), X, folder, dtype="float32", progress=False, **kwargs
     )
 
 
