@@ -119,6 +119,8 @@ def test_float32(label, oracle):
     check(label, oracle, "float32", ways)
 
 
+# XLA's ordinary optimisations cost attention a digit of float64.
+@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize(
     "name",
     ["conv2d_strided_same", "multi_head_attention", "embedding", "lstm", "dict_inputs"],
