@@ -1,4 +1,5 @@
-"""Wrote the files of this folder, with keras_kd 0.1.0 as it was at commit 0a0396f.
+"""Wrote the files of `version_0_1`, with keras_kd 0.1.0 as it was at commit 0a0396f
+and Keras 3.12, the lowest: what it writes, every later one reads.
 
 Kept to show how they came about: `KERAS_BACKEND=torch python make.py FOLDER` with the
 code of today makes those of today.
