@@ -65,7 +65,7 @@ def first_difference(
 
 
 def same_architecture(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
-    """Whether two model configs differ in automatic numbers, seeds and `None` at most."""
+    """Whether two model configs differ in automatic numbers and seeds at most."""
     return _architecture(a) == _architecture(b)
 
 
@@ -75,11 +75,12 @@ def _architecture(config: Mapping[str, Any]) -> str:
 
 def _without_seeds(node: Any) -> Any:
     if isinstance(node, Mapping):
-        # A later Keras writes down options that an earlier one did not have.
+        # A later Keras writes down options that an earlier one did not have: as None
+        # or False. Where the other has them, it differs.
         return {
             k: _without_seeds(v)
             for k, v in node.items()
-            if k != "seed" and v is not None
+            if k != "seed" and v is not None and v is not False
         }
     if isinstance(node, list | tuple):
         return [_without_seeds(v) for v in node]
