@@ -52,11 +52,12 @@ def train_teacher(
     learning_rate: float = 0.1,
     every: int = 1,
     ema: float | None = None,
+    overwrite: bool = False,
     seed: int = 0,
     callbacks: list[keras.callbacks.Callback] | None = None,
 ) -> Run:
     """Trains `teacher` on labels, its trajectory recorded in `folder`."""
-    recorder = TrajectoryRecorder(folder, every=every, ema=ema)
+    recorder = TrajectoryRecorder(folder, every=every, ema=ema, overwrite=overwrite)
     return _train(
         "teacher",
         teacher,
