@@ -48,6 +48,8 @@ def replacing(path: Path) -> Iterator[Path]:
         yield path
         return
     temporary = _temporary(path)
+    # A link that lies there would lead the writer elsewhere.
+    temporary.unlink(missing_ok=True)
     try:
         yield temporary
         # Without it the name may reach the disk before the content does.
@@ -128,7 +130,15 @@ def read_json(path: Path) -> Any:
         ValueError: it is no JSON, or has a key twice, a number that is not finite, or
             more than 200 levels.
     """
-    text = path.read_text(encoding="utf-8")
+    return parse_json(path.read_text(encoding="utf-8"))
+
+
+def parse_json(text: str) -> Any:
+    """What a JSON text holds: `read_json` of a text.
+
+    Raises:
+        ValueError: as there.
+    """
     try:
         content = json.loads(
             text,
@@ -181,7 +191,12 @@ def append_line(path: Path, line: str) -> None:
     Args:
         path: of the file, there or not.
         line: without its end.
+
+    Raises:
+        ValueError: `path` is a link.
     """
+    if path.is_symlink():
+        raise ValueError(f"'{path}' must be a file of its own. Received: a link.")
     is_new = not path.exists()
     with path.open("a+b") as lines:
         lines.seek(0)
@@ -191,6 +206,37 @@ def append_line(path: Path, line: str) -> None:
         os.fsync(lines.fileno())
     if is_new:
         sync(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Removes a file for good; one that is not there is no error."""
+    if path.exists() or path.is_symlink():
+        path.unlink()
+        sync(path.parent)
+
+
+def is_name(text: str) -> bool:
+    """Whether a text is a file's name, and leads to no other folder."""
+    return text not in ("", ".", "..") and all(
+        c.isprintable() and c not in "/\\:" for c in text
+    )
+
+
+def check_name(name: object, file: Path) -> str:
+    """`name`, which `file` gave, as that of something beside it.
+
+    Args:
+        name: what was read.
+        file: where it was read, for the message.
+
+    Raises:
+        ValueError: it leads elsewhere (a separator, `..`), or is no name.
+    """
+    if not isinstance(name, str) or not is_name(name):
+        raise ValueError(
+            f"{file} must hold names without a folder. Received: {name!r:.80}"
+        )
+    return name
 
 
 def make_folder(folder: Path) -> None:

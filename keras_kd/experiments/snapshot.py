@@ -2,6 +2,8 @@
 
 import json
 import time
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +49,12 @@ class Snapshot(keras.callbacks.Callback):
             The epoch to go on with, 0 if there is no file.
 
         Raises:
-            ValueError: the file is another model's.
+            ValueError: the file is another model's, or damaged.
         """
         self.history, self.seconds = {}, 0.0
         if not self.file.exists():
             return 0
-        with np.load(self.file) as arrays:
-            values = {name: arrays[name] for name in arrays.files}
-        state = json.loads(str(values.pop("state")))
+        values, state = self._read()
         random = values.pop("random_state")
         variables = _variables(model)
         shapes = {name: tuple(v.shape) for name, v in variables.items()}
@@ -76,6 +76,25 @@ class Snapshot(keras.callbacks.Callback):
         self.history, self.seconds = state["history"], state["seconds"]
         epoch: int = state["epoch"]
         return epoch
+
+    def _read(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        try:
+            with np.load(self.file) as arrays:
+                values = {name: arrays[name] for name in arrays.files}
+            state = json.loads(str(values.pop("state")))
+            for key in ("epoch", "history", "seconds"):
+                state[key]
+            values["random_state"]
+        except (
+            *(ValueError, KeyError, TypeError, AttributeError, EOFError, OSError),
+            *(zipfile.BadZipFile, zlib.error, NotImplementedError, RecursionError),
+        ) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise ValueError(
+                f"The snapshot '{self.file}' is damaged: {reason}. Delete it: the "
+                "training begins anew."
+            ) from error
+        return values, state
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._last = time.perf_counter()

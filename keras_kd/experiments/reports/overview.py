@@ -81,7 +81,20 @@ class Overview:
             rows,
             f"Beside the final teacher. It wins or loses where Student's 95 % interval "
             f"leaves out 0; of {len(settled)} comparisons chance alone would give "
-            f"{chance:.1f}.",
+            f"{chance:.1f}." + self._too_few(),
+        )
+
+    def _too_few(self) -> str:
+        """Of which comparisons nothing is said, in a sentence; empty where of none."""
+        beside = [d for of in self._beside_offline().values() for d in of]
+        few = [d for d in beside if d.verdict not in _VERDICTS]
+        if not few:
+            return ""
+        most = max(len(d.values) for d in few)
+        said = f"{len(few)} of {len(beside)} comparisons have no verdict"
+        return (
+            f" {said}: that takes 3 seeds, and these have at most {most}. Run the "
+            "studies with `--seeds 3` or more."
         )
 
     def markdown(self, image: Path | None = None) -> str:

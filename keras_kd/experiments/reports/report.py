@@ -14,6 +14,7 @@ from keras_kd.experiments.mean_and_error import (
 )
 from keras_kd.experiments.reports import comparison, figures
 from keras_kd.experiments.studies import results
+from keras_kd.experiments.studies.folder import read_held
 from keras_kd.experiments.studies.methods import METHODS, title
 from keras_kd.experiments.studies.rates import Rates
 from keras_kd.experiments.studies.recipe import Recipe
@@ -45,11 +46,12 @@ class Report:
 
     Raises:
         FileNotFoundError: there are no results.
+        ValueError: a file is damaged, and which.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        records = results.read(self.folder / results.RESULTS)
+        records = results.read_study(self.folder)
         if not records:
             raise FileNotFoundError(
                 f"No results in '{self.folder}': `keras-kd run` writes them there."
@@ -58,7 +60,7 @@ class Report:
         self.teachers = [r for r in records if r["method"] == "teacher"]
         students = [r for r in records if r["method"] != "teacher"]
         file = self.folder / results.RECIPE
-        self.recipe = json.loads(file.read_text()) if file.exists() else {}
+        self.recipe = read_held(file) if file.exists() else {}
         first = {r["learning_rate"] for r in students if r["seed"] == 0}
         self.rates = Rates(
             self.recipe.get("learning_rates", sorted(first)),

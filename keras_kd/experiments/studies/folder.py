@@ -9,7 +9,8 @@ from typing import Any
 import keras
 
 from keras_kd.experiments.studies.recipe import Recipe
-from keras_kd.files import write_json
+from keras_kd.experiments.studies.seals import read_record, write_record
+from keras_kd.files import FolderLock
 
 
 def check_backend(records: list[dict[str, Any]], folder: Path) -> None:
@@ -27,9 +28,9 @@ def keep_recipe(recipe: Recipe, file: Path) -> None:
     # Through JSON, which makes lists of tuples.
     identity = json.loads(json.dumps(recipe.identity))
     if not file.exists():
-        write_json(file, identity)
+        write_record(file, identity)
         return
-    held = json.loads(file.read_text())
+    held = read_held(file)
     for name in identity.keys() | held.keys():
         if identity.get(name) != held.get(name):
             raise ValueError(
@@ -38,18 +39,19 @@ def keep_recipe(recipe: Recipe, file: Path) -> None:
             )
 
 
+def read_held(file: Path) -> dict[str, Any]:
+    """What `recipe.json` says.
+
+    Raises:
+        ValueError: it is damaged: the message names it, and the way out.
+    """
+    return read_record(file, "Delete it, and give the same `keras-kd run` again.")
+
+
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
+    lock = FolderLock(folder, f"Another process runs a recipe in '{folder}'.")
     try:
-        import fcntl
-    except ImportError:  # Windows has no such locks.
         yield
-        return
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BlockingIOError(
-                f"Another process runs a recipe in '{folder}'."
-            ) from None
-        yield
+    finally:
+        lock.release()

@@ -10,6 +10,10 @@ from keras_kd.experiments.studies.cell import Architecture, Cell, Data
 from keras_kd.experiments.studies.methods import METHODS, Method
 from keras_kd.experiments.studies.rates import Rates
 from keras_kd.experiments.studies.settings import kinds_of, value_of
+from keras_kd.files import is_name
+
+# Of temperatures and learning rates: its square is still a float32.
+_LARGEST = 1e18
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +70,7 @@ class Recipe:
     seeds: int = 3
 
     def __post_init__(self) -> None:
+        _require(is_name(self.name), "name", self.name, "a name for a file")
         for name in ("data", "students", "methods", "learning_rates", "spacings"):
             _require(bool(getattr(self, name)), name, getattr(self, name), "not empty")
         for name in ("epochs", "teacher_epochs", "batch_size", "seeds"):
@@ -126,7 +131,20 @@ class Recipe:
             (self.learning_rates, "learning_rates"),
             (self.higher_learning_rates, "higher_learning_rates"),
         ):
-            _require(all(v > 0 for v in values), name, values, "> 0")
+            _require(
+                all(0 < v <= _LARGEST for v in values),
+                name,
+                values,
+                f"> 0 and at most {_LARGEST:g}",
+            )
+        for name in ("ntk_images", "complexity_images"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), ">= 0")
+        _require(
+            0 < self.teacher_learning_rate <= _LARGEST,
+            "teacher_learning_rate",
+            self.teacher_learning_rate,
+            f"> 0 and at most {_LARGEST:g}",
+        )
         # As cells are called.
         higher = [
             float(f"{rate:g}")
@@ -147,6 +165,10 @@ class Recipe:
                 f"between 1 and teacher_epochs={self.teacher_epochs}",
             )
         for data in self.data:
+            _require(data.n_validation >= 0, "n_validation", data.n_validation, ">= 0")
+            for name in ("n_train", "n_test"):
+                n = getattr(data, name)
+                _require(n is None or n >= 1, name, n, "None or >= 1")
             _require(data.passes >= 1, "passes", data.passes, ">= 1")
             _require(
                 0 <= data.label_noise <= 1,

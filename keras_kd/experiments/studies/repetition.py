@@ -23,7 +23,8 @@ from keras_kd.experiments.studies.recipe import Recipe
 from keras_kd.experiments.studies.remaining import rates_left, students_done
 from keras_kd.experiments.studies.teachers import Supervision, Teachers
 from keras_kd.experiments.studies.watch import Watch
-from keras_kd.files import make_folder, replacing
+from keras_kd.experiments.studies.weights import load_weights, save_weights
+from keras_kd.files import make_folder, remove
 from keras_kd.losses import LabelSmoothingCrossentropy, SoftTargets
 from keras_kd.ntk import empirical_ntk
 
@@ -89,10 +90,11 @@ class Repetition:
                         stacklevel=2,
                     )
                 return
-        record = {"recipe": self.recipe.name, **record, "versions": provenance()}
+        versions = record.get("versions") or provenance()
+        record = {"recipe": self.recipe.name, **record, "versions": versions}
         results.append(self.file, record)
         # As it will be read again.
-        self.records[:] = results.read(self.file)
+        self.records[:] = results.read_study(self.file.parent)
         if self.watch is not None:
             self.watch.finished(*students_done(self.recipe, self.records), record)
 
@@ -139,11 +141,12 @@ class Repetition:
             callbacks=[*callbacks, *self.watched(str(cell), recipe.epochs)],
             snapshot=snapshot,
         )
-        with replacing(folder / WEIGHTS) as part:
-            student.save_weights(part)
+        # These first, then the record, then the end of the snapshot: whatever ends the
+        # run, a record has its weights, or there is a snapshot to go on from.
+        save_weights(student, folder / WEIGHTS)
         if any(r["cell"] == str(cell) for r in self.records):
             # It was trained again for its weights alone.
-            snapshot.file.unlink(missing_ok=True)
+            remove(snapshot.file)
             return
         record = {
             "cell": str(cell),
@@ -163,13 +166,13 @@ class Repetition:
             "history": history,
         }
         self.keep(record)
-        snapshot.file.unlink(missing_ok=True)
+        remove(snapshot.file)
 
     def _measure(
         self, student: keras.Model, supervision: Supervision
-    ) -> dict[str, float | None]:
+    ) -> dict[str, float | bool | None]:
         dataset, n = self.images.dataset, self.recipe.ntk_images
-        measured: dict[str, float | None] = {}
+        measured: dict[str, float | bool | None] = {}
         outputs = logits_of(student, dataset.x_test)
         measured["test_accuracy"] = share_right(outputs, dataset.y_test)
         measured["validation_accuracy"] = None
@@ -181,7 +184,10 @@ class Repetition:
             by_teacher = supervision.test_logits().argmax(-1)
             measured["fidelity"] = share_right(outputs, by_teacher)
         measured["ntk_similarity"] = None
-        if n and supervision.of_recipe:
+        if _diverged(student, outputs):
+            # There is no kernel of it.
+            measured["diverged"] = True
+        elif n and supervision.of_recipe:
             kernel = empirical_ntk(student, dataset.x_train[:n])
             # One that overflows is that of a student that diverged: no similarity.
             if np.isfinite(kernel).all():
@@ -209,5 +215,11 @@ class Repetition:
             seed=self.seed,
             width=cell.student.width,
         )
-        model.load_weights(folder / WEIGHTS)
+        load_weights(model, folder / WEIGHTS)
         return model, folder
+
+
+def _diverged(student: keras.Model, outputs: np.ndarray) -> bool:
+    """Whether weights or outputs are beyond all numbers."""
+    arrays = [outputs, *student.get_weights()]
+    return not all(np.isfinite(array).all() for array in arrays)

@@ -1,8 +1,10 @@
 """Runs a recipe: each cell once, resumed where it stopped."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
+from keras_kd.arguments import check_folder
 from keras_kd.backend import enable_op_determinism
 from keras_kd.experiments.studies import results
 from keras_kd.experiments.studies.folder import alone, check_backend, keep_recipe
@@ -40,19 +42,25 @@ def run(
         The records of all cells; `studies.results` reads them again.
 
     Raises:
-        ValueError: `folder` holds another recipe, and which field differs, or results
-            of another backend, whose numbers differ; or there are not that many images.
+        ValueError: a file in `folder` is damaged, and which; `folder` holds another
+            recipe, and which field differs, or results of another backend, whose
+            numbers differ; or there are not that many images.
         BlockingIOError: another process runs it there.
     """
-    folder = Path(folder)
+    folder = check_folder("folder", folder)
     file = folder / results.RESULTS
-    # Before anything is written: data may be missing, or smaller than is asked for.
-    check_backend(results.read(file), folder)
-    loaded = [Images.load(data, data_folder) for data in recipe.data]
-    make_folder(folder)
-    with alone(folder):
+    with contextlib.ExitStack() as stack:
+        is_new = not folder.exists()
+        if not is_new:
+            stack.enter_context(alone(folder))
+        # Before anything is written: data may be missing, or smaller than is asked for.
+        check_backend(results.read_study(folder), folder)
+        loaded = [Images.load(data, data_folder) for data in recipe.data]
+        if is_new:
+            make_folder(folder)
+            stack.enter_context(alone(folder))
         keep_recipe(recipe, folder / results.RECIPE)
-        records = results.read(file)
+        records = results.read_study(folder)
         enable_op_determinism()
         if watch is not None:
             watch.finished(*students_done(recipe, records), None)
@@ -62,6 +70,7 @@ def run(
                 one = Repetition(
                     recipe, data, images, seed, place, records, file, watch
                 )
+                one.teachers.recall()
                 for student in recipe.students:
                     one.run(student)
     return records

@@ -49,10 +49,14 @@ def value_of(key: str, text: str, kind: Any) -> Any:
         if isinstance(value, bool) or number != int(number):
             raise ValueError
         return int(number)
-    except (ValueError, SyntaxError, TypeError):
+    except (
+        *(ValueError, SyntaxError, TypeError),
+        *(OverflowError, RecursionError, MemoryError),
+    ):
         names = [o.__name__ for o in options if isinstance(o, type)]
         raise ValueError(
-            f"`{key}` must be of the kind {' or '.join(names)}. Received: {key}={text}"
+            f"`{key}` must be of the kind {' or '.join(names)}. "
+            f"Received: {key}={text:.80}"
         ) from None
 
 

@@ -17,8 +17,18 @@ from keras_kd.experiments.studies.cell import Architecture, Cell
 from keras_kd.experiments.studies.images import Images
 from keras_kd.experiments.studies.methods import METHODS
 from keras_kd.experiments.studies.pacing import checkpoint_of_epochs
+from keras_kd.experiments.studies.provenance import provenance
 from keras_kd.experiments.studies.recipe import Recipe
-from keras_kd.files import make_folder, replacing, write_array, write_json
+from keras_kd.experiments.studies.results import finite
+from keras_kd.experiments.studies.seals import (
+    check_sealed,
+    damaged,
+    read_record,
+    write_record,
+    write_sealed,
+)
+from keras_kd.experiments.studies.weights import load_weights, save_weights
+from keras_kd.files import make_folder, remove, write_array
 from keras_kd.losses import SoftTargets
 from keras_kd.ntk import empirical_ntk
 from keras_kd.teachers import (
@@ -69,6 +79,12 @@ class Teachers:
     ) -> None:
         self.recipe, self.images, self.seed, self.folder = recipe, images, seed, folder
         self._watched, self._keep = watched, keep
+
+    def recall(self) -> None:
+        """Has the teacher's record kept, where the results have lost it."""
+        file = self.folder / "teacher" / "run.json"
+        if file.exists():
+            self._keep(read_record(file, "Delete it: the teacher is trained again."))
 
     def supervision(
         self, cell: Cell, itself: Callable[[Cell], tuple[keras.Model, Path]]
@@ -154,9 +170,9 @@ class Teachers:
         file = self.folder / f"teacher-ntk-{n}.npy"
         if not file.exists():
             teacher = TeacherTrajectory(self.folder / "teacher" / "trajectory").load(-1)
-            write_array(file, empirical_ntk(teacher, self.images.dataset.x_train[:n]))
-        kernel: np.ndarray = np.load(file)
-        return kernel
+            kernel = empirical_ntk(teacher, self.images.dataset.x_train[:n])
+            write_sealed(file, lambda: write_array(file, kernel))
+        return _read_array(file)
 
     def _build(self, architecture: Architecture) -> keras.Model:
         return build(
@@ -208,9 +224,10 @@ class Teachers:
             "seconds": seconds,
             "history": history,
         }
+        record = finite({**record, "versions": provenance()})
         self._keep(record)
-        write_json(folder / "run.json", record)
-        snapshot.file.unlink(missing_ok=True)
+        write_record(folder / "run.json", record)
+        remove(snapshot.file)
 
     def _final_test_logits(self) -> np.ndarray:
         self._train()
@@ -220,9 +237,9 @@ class Teachers:
         file = self.folder / f"test-logits-{name}.npy"
         if not file.exists():
             final = TeacherTrajectory(self.folder / "teacher" / name).load(-1)
-            write_array(file, logits_of(final, self.images.dataset.x_test))
-        logits: np.ndarray = np.load(file)
-        return logits
+            logits = logits_of(final, self.images.dataset.x_test)
+            write_sealed(file, lambda: write_array(file, logits))
+        return _read_array(file)
 
     def _cache(
         self, teacher: keras.Model | TeacherTrajectory, folder: Path
@@ -263,8 +280,17 @@ class Teachers:
                 callbacks=self._watched(label, recipe.epochs),
                 snapshot=snapshot,
             )
-            with replacing(file) as part:
-                model.save_weights(part)
-            snapshot.file.unlink()
-        model.load_weights(file)
+            save_weights(model, file)
+            remove(snapshot.file)
+        load_weights(model, file)
         return model, folder
+
+
+def _read_array(file: Path) -> np.ndarray:
+    way_out = "Delete it: it is made anew."
+    check_sealed(file, way_out)
+    try:
+        array: np.ndarray = np.load(file)
+    except (ValueError, EOFError, OSError) as error:
+        raise damaged(file, str(error) or "it is empty", way_out) from error
+    return array
