@@ -64,8 +64,9 @@ def test_each_damage_is_named(name, how, study, tmp_path):
     damage(damaged, how)
     with pytest.raises(ValueError, match=rf"{damaged.name}' is damaged.*Delete it"):
         run(recipe, folder)
-    damaged.unlink()
-    assert numbers(run(recipe, folder)) == numbers(whole)
+    if how == "flipped":  # Once for each file: it trains.
+        damaged.unlink()
+        assert numbers(run(recipe, folder)) == numbers(whole)
 
 
 @pytest.mark.parametrize("at", [0.1, 0.4, 0.7, 0.95])
