@@ -9,19 +9,28 @@ from keras_kd import backend
 from keras_kd import keras_internals as internals
 from keras_kd.arguments import check_choice, check_fraction
 from keras_kd.distiller import arguments as checks
+from keras_kd.distiller import strings
 from keras_kd.distiller.first_step import FirstStep
 from keras_kd.distiller.logs import DistillationLogs
 from keras_kd.distiller.loss import (
     DistillationTerms,
     check_labels_are_there,
+    loss_of_labels,
     loss_of_teacher,
 )
 from keras_kd.distiller.output_kinds import OutputKinds
 from keras_kd.distiller.reported import logs_of_batch, logs_of_epoch
 from keras_kd.distiller.saving import arguments_of, config_of
 from keras_kd.distiller.step import Step, current_step, running_step
-from keras_kd.distiller.supervisor import Supervisor, supervisor_of
-from keras_kd.forward import build_on, find_layer, input_spec, output_spec, tapping
+from keras_kd.distiller.supervisor import Supervisor, supervisor_of, telling_cause
+from keras_kd.forward import (
+    build_on,
+    find_layer,
+    input_spec,
+    output_spec,
+    tapping,
+    view_of,
+)
 from keras_kd.outputs import FORMS, Kind, OutputKind, check_last_activation
 from keras_kd.teachers.cache import Joined
 from keras_kd.teachers.reduced_precision import Agreement
@@ -265,7 +274,8 @@ class Distiller(keras.Model):
         if isinstance(inputs, Joined):  # where Keras looks at a batch before `fit`
             inputs = inputs.inputs
         with tapping(self._terms.layers.values()) as taps:
-            outputs = self.student(inputs, training=training)
+            seen = view_of(inputs, "student", self.student)
+            outputs = self.student(seen, training=training)
         self._logs.build(self._kinds.names_of(outputs))
         step = current_step()
         if step is not None and self._supervisor is not None:
@@ -289,10 +299,7 @@ class Distiller(keras.Model):
         """
         step = current_step() or Step(None)
         rows = ops.shape(keras.tree.flatten(x if x is not None else y_pred)[0])[0]
-        labels = internals.compiled_loss(self)
-        student_loss: Any = None
-        if labels is not None and y is not None:
-            student_loss = labels(y, y_pred, sample_weight)
+        student_loss = loss_of_labels(self, y, y_pred, sample_weight)
         if student_loss is not None:
             self._logs.record(self._logs.student_loss, student_loss, rows)
         terms = []
@@ -350,22 +357,21 @@ class Distiller(keras.Model):
     ) -> Any:
         """Trains the student, as `keras.Model.fit`. Labels are optional at `alpha=1`.
 
+        `x={"teacher": ..., "student": ...}` shows them different views of the same
+        examples. Strings are for models that have a `preprocessor`.
+
         Callbacks that write into the epoch logs (`OnlineTeacher`) run before those
         that read them, wherever they stand in the list.
         """
         arguments = dict(locals())
         del arguments["self"], arguments["__class__"]
+        arguments = strings.in_fit(self, arguments)
         checks.check_labels(class_weight, x, y)
         supervisor = self._check_ready()
         arguments["callbacks"] = checks.in_order(callbacks)
         arguments = supervisor.prepare_fit(arguments)
-        try:
+        with telling_cause(supervisor):
             return super().fit(**arguments)
-        except Exception as error:
-            cause = supervisor.cause_of(error)
-            if cause is error:
-                raise
-            raise cause from None
 
     def evaluate(
         self,
@@ -377,11 +383,15 @@ class Distiller(keras.Model):
         **kwargs: Any,
     ) -> Any:
         """Evaluates the student, as `keras.Model.evaluate`."""
+        data = strings.in_data(self, (x, y, sample_weight))
         if self._supervisor is not None and x is not None:
-            x, y, sample_weight = self._supervisor.prepare_evaluate(
-                (x, y, sample_weight), batch_size
-            )
+            data = self._supervisor.prepare_evaluate(data, batch_size)
+        x, y, sample_weight = data
         return super().evaluate(x, y, batch_size, verbose, sample_weight, **kwargs)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """The student's predictions, as `keras.Model.predict`."""
+        return super().predict(strings.for_student(self, x), *args, **kwargs)
 
     def _check_ready(self) -> Supervisor:
         checks.check_ready(self)
@@ -408,8 +418,7 @@ class Distiller(keras.Model):
         """Compiles the step of evaluation."""
         if self.test_function is not None and not force:
             return
-        # Compiled again, perhaps, with a loss that says something else.
-        self._kinds.forget()
+        self._kinds.forget()  # compiled again, perhaps, as above
         self._find_kinds(output_spec(self.student))
         super().make_test_function(force=force)
         self.test_function = backend.supervised_test_function(
