@@ -10,6 +10,7 @@ from keras_kd import keras_internals as internals
 from keras_kd.arguments import check_choice, check_fraction
 from keras_kd.distiller import arguments as checks
 from keras_kd.distiller.first_step import FirstStep
+from keras_kd.distiller.live_numbers import Forwarded, LiveNumbers
 from keras_kd.distiller.logs import DistillationLogs, results
 from keras_kd.distiller.loss import (
     DistillationTerms,
@@ -62,7 +63,8 @@ class Distiller(keras.Model):
             dict of names to losses. `None` means `keras_kd.losses.SoftTargets()`.
         distillation_loss_weights: a weight >= 0 for each loss, in the same form.
             `None` means 1 for each.
-        alpha: weight of the distillation term, in [0, 1].
+        alpha: weight of the distillation term, in [0, 1]. It may be assigned to at any
+            time, as may a loss's `temperature`; see `keras_kd.callbacks.Anneal`.
         teacher_outputs: `"logits"` or `"probabilities"`: what the teacher gives. The
             losses always receive logits, which is what a cache holds.
         student_outputs: the same for the student.
@@ -104,6 +106,9 @@ class Distiller(keras.Model):
     # What Keras calls, and what it sets to None when something else is compiled.
     train_function: Any
     test_function: Any
+
+    alpha = Forwarded()
+    distillation_loss_weights = Forwarded()
 
     def __init__(
         self,
@@ -149,19 +154,16 @@ class Distiller(keras.Model):
         layers = {path: find_layer(student, path) for path in taps}
 
         self.student = student
-        self.alpha = alpha
         self.train_teacher = train_teacher
         self.save_teacher = save_teacher
         self.teacher_outputs = teacher_outputs
         self.student_outputs = student_outputs
         self.distillation_loss_names = list(losses)
         self.distillation_losses = list(losses.values())
-        self.distillation_loss_weights = weights
         # Plain objects, which Keras does not look into.
         self._logs = DistillationLogs(list(losses))
-        self._terms = DistillationTerms(
-            list(losses.values()), weights, layers, student_outputs, self._logs
-        )
+        self._numbers = LiveNumbers(alpha, weights, losses)
+        self._terms = DistillationTerms(layers, student_outputs, self._logs)
         self._kinds = kinds
         self._first_step = FirstStep()
         self._supervisor: Supervisor | None = None
@@ -243,14 +245,15 @@ class Distiller(keras.Model):
 
     def _step(self, step: Any, arguments: tuple[Any, ...], training: bool) -> Any:
         *state, data = arguments
-        teacher_state, batch = backend.split_teacher_state(data)
+        beside, batch = backend.split_teacher_state(data)
+        teacher_state, numbers = beside or (None, None)
         supervision = None
         if self._supervisor is not None:
             with backend.without_gradients():
                 supervision, batch = self._supervisor.supervise(
                     batch, teacher_state, training
                 )
-        with running_step(supervision):
+        with running_step(supervision, numbers):
             return step(*state, batch)
 
     def build(self, input_shape: Any = None) -> None:
@@ -296,16 +299,19 @@ class Distiller(keras.Model):
         if step.supervision is None:
             terms += [] if student_loss is None else [student_loss]
         else:
-            if self.alpha < 1.0:
+            numbers = self._numbers.of_step(step.numbers, y_pred)
+            if self._numbers.mixes_in(student_loss):
                 check_labels_are_there(self, y)
-                terms.append((1.0 - self.alpha) * student_loss)
+                terms.append(ops.multiply(1.0 - numbers.alpha, student_loss))
             if self.train_teacher:
                 terms.append(loss_of_teacher(self, step, y, sample_weight))
                 self._logs.record(self._logs.teacher_loss, terms[-1], rows)
             batch, find = (y, y_pred, sample_weight), self._find_kinds
-            distillation = self._terms.total(self._supervisor, step, find, batch, rows)
-            if self.alpha > 0.0:
-                terms.append(self.alpha * distillation)
+            distillation = self._terms.total(
+                self._supervisor, step, numbers, find, batch, rows
+            )
+            if self._numbers.mixture != "labels":
+                terms.append(ops.multiply(numbers.alpha, distillation))
         terms += [internals.additional_loss(self, loss) for loss in self.losses]
         return sum(terms) if terms else ops.zeros(())
 
@@ -318,19 +324,10 @@ class Distiller(keras.Model):
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict[str, Any]:
         """The logs: those of the labels only with labels, of the teacher with one."""
-        step, metrics = current_step(), internals.compiled_metrics(self)
-        supervised = step is not None and step.supervision is not None
-        silent = self._logs.silent(self._kinds.found or [], supervised)
-        if y is None:
-            losses = getattr(internals.compiled_loss(self), "metrics", [])
-            silent += [metrics, *losses]
-        elif metrics is not None:
+        metrics = internals.compiled_metrics(self)
+        if y is not None and metrics is not None:
             metrics.update_state(y, y_pred, sample_weight)
-        if y is None or internals.compiled_loss(self) is None:
-            silent.append(self._logs.student_loss)
-        if not (supervised and self.train_teacher):
-            silent.append(self._logs.teacher_loss)
-        return results(self.metrics, silent)
+        return self._logs.of_step(self, y is not None, self._kinds.found or [])
 
     def get_metrics_result(self) -> dict[str, Any]:
         """All logs there are; metrics that no label has reached yet have none."""
@@ -412,9 +409,10 @@ class Distiller(keras.Model):
         if self.train_function is not None and not force:
             return
         super().make_train_function(force=force)
-        self.train_function = backend.supervised_train_function(
-            self, self.train_function, self._teacher_state, self._first_step.look_at
+        step = backend.supervised_train_function(
+            self, self.train_function, self._beside_batch, self._first_step.look_at
         )
+        self.train_function = self._numbers.before(step, self, "train_function")
 
     def make_test_function(self, force: bool = False) -> Any:
         """Compiles the step of evaluation."""
@@ -424,12 +422,12 @@ class Distiller(keras.Model):
         self._kinds.forget()
         self._find_kinds(output_spec(self.student))
         super().make_test_function(force=force)
-        self.test_function = backend.supervised_test_function(
-            self.test_function, self._teacher_state
-        )
+        step = backend.supervised_test_function(self.test_function, self._beside_batch)
+        self.test_function = self._numbers.before(step, self, "test_function")
 
-    def _teacher_state(self) -> Any:
-        return None if self._supervisor is None else self._supervisor.state()
+    def _beside_batch(self) -> Any:
+        teacher = None if self._supervisor is None else self._supervisor.state()
+        return teacher, self._numbers.state()
 
     # Saving
 
