@@ -6,8 +6,6 @@ from typing import Any
 import keras
 
 from keras_kd.backend import replica_count
-from keras_kd.distiller.step import current_step
-from keras_kd.keras_internals import compiled_loss, compiled_metrics
 from keras_kd.metrics import Fidelity
 from keras_kd.outputs import Kind, name_of
 
@@ -92,27 +90,6 @@ class DistillationLogs:
                 self.fidelity.update_state(one, other, output_kind=name)
                 if self.output_fidelities:
                     self.output_fidelities[i].update_state(one, other, output_kind=name)
-
-    def of_step(
-        self, distiller: Any, labelled: bool, kinds: Sequence[Kind | None]
-    ) -> dict[str, Any]:
-        """The logs of the step that runs: of labels, of a teacher, where there are any.
-
-        Args:
-            distiller: whose logs they are, with what it was compiled with.
-            labelled: whether the batch has labels.
-            kinds: of the outputs.
-        """
-        step, losses = current_step(), compiled_loss(distiller)
-        supervised = step is not None and step.supervision is not None
-        silent = self.silent(kinds, supervised)
-        if not labelled:
-            silent += [compiled_metrics(distiller), *getattr(losses, "metrics", [])]
-        if not labelled or losses is None:
-            silent.append(self.student_loss)
-        if not (supervised and distiller.train_teacher):
-            silent.append(self.teacher_loss)
-        return results(distiller.metrics, silent)
 
     def silent(self, kinds: Sequence[Kind | None], supervised: bool) -> list[Any]:
         """The metrics that have nothing to say of a step, those of the labels apart.
