@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,60 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for path in reversed(missing):
         sync(path.parent)
+
+
+class FolderLock:
+    """Keeps other writers, of this process or another, out of a folder.
+
+    It lies on the folder itself: there is no file that could be left behind, and where
+    the process ends, however it does, the lock is gone. Windows has no such locks, and
+    some network disks do not either: there everybody gets it.
+
+    Args:
+        folder: which is there.
+        busy: what is said where somebody else has it.
+
+    Raises:
+        BlockingIOError: somebody else has it.
+
+    Example:
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> lock = FolderLock(folder, "Somebody writes here.")
+    >>> FolderLock(folder, "Somebody writes here.")
+    Traceback (most recent call last):
+        ...
+    BlockingIOError: Somebody writes here.
+    >>> lock.release()
+    """
+
+    def __init__(self, folder: Path, busy: str) -> None:
+        self.release: Callable[[], object] = lambda: None
+        """Lets others in; a second time it does nothing."""
+        try:
+            import fcntl
+        except ImportError:
+            return
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise BlockingIOError(busy) from None
+        except OSError:
+            os.close(descriptor)
+            return
+        self.release = weakref.finalize(self, _unlock, descriptor, os.getpid())
+
+
+def _unlock(descriptor: int, owner: int) -> None:
+    import fcntl
+
+    # A forked child has the descriptor too; what it drops is not its own.
+    if os.getpid() == owner:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
 
 
 def sync(path: Path) -> None:

@@ -3,13 +3,9 @@
 from keras_kd.forward.calls import call_without_side_effects
 from keras_kd.forward.examples import Examples
 from keras_kd.forward.paths import find_layer, layer_paths
-from keras_kd.forward.specs import (
-    build_on,
-    example_inputs,
-    input_spec,
-    output_shapes,
-    output_spec,
-)
+from keras_kd.forward.probe import on_an_example
+from keras_kd.forward.shapes import output_shapes
+from keras_kd.forward.specs import build_on, input_spec, output_spec
 from keras_kd.forward.taps import (
     Call,
     Taps,
@@ -27,10 +23,10 @@ __all__ = [
     "Watcher",
     "build_on",
     "call_without_side_effects",
-    "example_inputs",
     "find_layer",
     "input_spec",
     "layer_paths",
+    "on_an_example",
     "output_shapes",
     "output_spec",
     "tap",
