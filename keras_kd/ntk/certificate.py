@@ -6,6 +6,7 @@ the sum of what the factors say. Half of the examples have no part in the combin
 whatever they contribute shows a layer that mixes examples.
 """
 
+import re
 import threading
 import warnings
 import weakref
@@ -23,7 +24,7 @@ from keras_kd.ntk.capture import Capture
 from keras_kd.ntk.factors import Factor
 from keras_kd.ntk.finite_differences import contradicted
 from keras_kd.ntk.outputs import logits_of
-from keras_kd.ntk.plain_calls import check_values_are_seen
+from keras_kd.ntk.plain_calls import check_values_are_seen, outputs_with
 from keras_kd.ntk.roles import Roles
 
 # Relative errors above which a rule does not hold. Rounding stays far below, a wrong
@@ -68,6 +69,7 @@ class Certified:
         non_trainable = [v.value for v in model.non_trainable_variables]
         m = EXAMPLES
         inputs = examples.first(m)
+        _check_inputs(model, examples, inputs)
         check_values_are_seen(
             model, inputs, variables, _TOLERANCE_OF_CALLS[_precision(model)]
         )
@@ -122,6 +124,19 @@ class Certified:
                 return
 
 
+def _check_inputs(model: keras.Model, examples: Examples, inputs: Any) -> None:
+    try:
+        outputs_with(model, inputs, [], [])
+    except ValueError as error:
+        # Keras colours its words, and adds the call's arguments.
+        words = re.sub(r"\x1b\[\d*m", "", str(error)).split("Arguments received")[0]
+        shapes = [tuple(leaf.shape) for leaf in keras.tree.flatten(examples.values)]
+        raise ValueError(
+            f"`{examples.name}` must be what model '{model.name}' takes. Received: "
+            f"arrays of shape {str(shapes)[1:-1]}. {' '.join(words.split())[:300]}"
+        ) from error
+
+
 def _untraceable(model: keras.Model, places: Sequence[int] = ()) -> ValueError:
     names = ", ".join(repr(model.trainable_variables[i].path) for i in places)
     return ValueError(
@@ -145,6 +160,7 @@ def certified(
     """
     key = (
         examples.signature(),
+        str(keras.tree.map_structure(lambda _: 0, examples.values)),
         tuple(variables),
         tuple(id(v) for v in model.trainable_variables),
         tuple(str(layer.dtype_policy.name) for layer in flatten_layers(model)),
