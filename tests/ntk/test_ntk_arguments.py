@@ -146,7 +146,7 @@ def test_a_kernel_that_overflows_is_refused():
             pytest.raises(OverflowError, match=r"finite.*beyond 3.4e\+38.*float64"),
         ):
             ask(model, x)
-    expected = kernel(jacobian(model, x))
+    expected = kernel(jacobian(model, x).astype("float64"))
     assert error(empirical_ntk(model, x, accumulate="float64"), expected) < 1e-5
 
 
