@@ -250,7 +250,9 @@ def supervised_train_function(
 
 
 def supervised_test_function(
-    step: Callable[[Any, Any], Any], teacher_state: Callable[[], Any]
+    model: keras.Model,
+    step: Callable[[Any, Any], Any],
+    teacher_state: Callable[[], Any],
 ) -> Callable[[Any, Any], Any]:
     """The compiled step of evaluation, each batch joined by the teacher's state."""
     return lambda state, iterator: step(state, _WithTeacher(iterator, teacher_state))

@@ -352,7 +352,9 @@ def supervised_train_function(
 
 
 def supervised_test_function(
-    step: Callable[[Any], Any], teacher_state: Callable[[], Any]
+    model: keras.Model,
+    step: Callable[[Any], Any],
+    teacher_state: Callable[[], Any],
 ) -> Callable[[Any], Any]:
     """The compiled step of evaluation, as it is."""
     return step

@@ -10,13 +10,14 @@ from keras_kd import keras_internals as internals
 from keras_kd.arguments import check_choice, check_fraction
 from keras_kd.distiller import arguments as checks
 from keras_kd.distiller.first_step import FirstStep
-from keras_kd.distiller.logs import DistillationLogs, results
+from keras_kd.distiller.logs import DistillationLogs
 from keras_kd.distiller.loss import (
     DistillationTerms,
     check_labels_are_there,
     loss_of_teacher,
 )
 from keras_kd.distiller.output_kinds import OutputKinds
+from keras_kd.distiller.reported import logs_of_batch, logs_of_epoch
 from keras_kd.distiller.saving import arguments_of, config_of
 from keras_kd.distiller.step import Step, current_step, running_step
 from keras_kd.distiller.supervisor import Supervisor, supervisor_of
@@ -185,7 +186,7 @@ class Distiller(keras.Model):
 
     @property
     def teacher(self) -> Any:
-        """The teacher. Assign to it to distil from another one."""
+        """The teacher. Assign to it to distil from another one, also during `fit`."""
         return self._supervisor.teacher if self._supervisor else None
 
     @teacher.setter
@@ -216,10 +217,12 @@ class Distiller(keras.Model):
         for loss in losses:
             loss.validate_model_compatibility(teacher, student)
         self._supervisor = supervisor
-        # What was compiled holds the former teacher.
-        self.train_function = None
-        self.test_function = None
         self._kinds.forget()
+        # What was compiled holds the former teacher.
+        in_use = self.train_function is not None
+        self.train_function = self.test_function = None
+        if in_use:  # by a `fit` that runs, perhaps, and does not ask again
+            self.make_train_function()
 
     @property
     def output_kind(self) -> Any:
@@ -318,26 +321,11 @@ class Distiller(keras.Model):
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict[str, Any]:
         """The logs: those of the labels only with labels, of the teacher with one."""
-        step, metrics = current_step(), internals.compiled_metrics(self)
-        supervised = step is not None and step.supervision is not None
-        silent = self._logs.silent(self._kinds.found or [], supervised)
-        if y is None:
-            losses = getattr(internals.compiled_loss(self), "metrics", [])
-            silent += [metrics, *losses]
-        elif metrics is not None:
-            metrics.update_state(y, y_pred, sample_weight)
-        if y is None or internals.compiled_loss(self) is None:
-            silent.append(self._logs.student_loss)
-        if not (supervised and self.train_teacher):
-            silent.append(self._logs.teacher_loss)
-        return results(self.metrics, silent)
+        return logs_of_batch(self, self._logs, self._kinds, (y, y_pred, sample_weight))
 
     def get_metrics_result(self) -> dict[str, Any]:
         """All logs there are; metrics that no label has reached yet have none."""
-        metrics = internals.compiled_metrics(self)
-        silent = self._logs.silent(self._kinds.found or [], supervised=True)
-        unbuilt = [] if metrics is None or metrics.built else [metrics]
-        return results(self.metrics, silent + unbuilt)
+        return logs_of_epoch(self, self._logs, self._kinds)
 
     # Training
 
@@ -425,13 +413,17 @@ class Distiller(keras.Model):
         self._find_kinds(output_spec(self.student))
         super().make_test_function(force=force)
         self.test_function = backend.supervised_test_function(
-            self.test_function, self._teacher_state
+            self, self.test_function, self._teacher_state
         )
 
     def _teacher_state(self) -> Any:
         return None if self._supervisor is None else self._supervisor.state()
 
     # Saving
+
+    def export(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """Exports the student, as `keras.Model.export`."""
+        self.student.export(filepath, *args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         return config_of(self, self._kinds)

@@ -7,6 +7,7 @@ outside of all layers get the same treatment with the whole model.
 """
 
 import functools
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -174,7 +175,8 @@ class Capture:
         self.roles = roles
         self.unreachable: list[Any] = []
         self.without_examples: list[Any] = []
-        self._recorder: Recorder | None = None
+        # From `_record` to `_factors` of one pass, which is one thread's.
+        self._of_thread = threading.local()
         # What makes factors of the tensors of one compiled shape.
         self._makers: dict[Any, list[tuple[Callable[..., Factor], int]]] = {}
         self._compiled = backend.compile_capture(self._record, self._factors)
@@ -189,7 +191,7 @@ class Capture:
         recorder = Recorder(self.roles)
         with watching(self.roles.layers, recorder), tapped_by(tap):
             outputs = logits_of(self._model(), inputs, trainable, non_trainable)
-        self._recorder = recorder
+        self._of_thread.recorder = recorder
         self.unreachable = recorder.unreachable
         arrays = {k: v for site in recorder.sites for k, v in site.arrays.items()}
         return outputs, arrays
@@ -203,9 +205,9 @@ class Capture:
         cotangents: Any,
         tapped: dict[str, Any],
     ) -> list[Any]:
-        model, recorder = self._model(), self._recorder
+        model = self._model()
+        recorder: Recorder = self._of_thread.__dict__.pop("recorder")
         assert model is not None
-        assert recorder is not None
         if trainable is None or non_trainable is None:
             trainable = [v.value for v in model.trainable_variables]
             non_trainable = [v.value for v in model.non_trainable_variables]
@@ -233,7 +235,6 @@ class Capture:
             makers.append((make, len(made_of)))
             tensors += made_of
         self._makers[tuple(cotangents.shape)] = makers
-        self._recorder = None
         return tensors
 
     def _whole_model(

@@ -49,6 +49,7 @@ class Source:
     ) -> None:
         self._trajectory = teacher if isinstance(teacher, TeacherTrajectory) else None
         if self._trajectory is not None:
+            self._trajectory.check_complete()
             self._trajectory.check()
             model = self._trajectory.load(-1)
             self.total_steps = self._trajectory.total_steps

@@ -13,6 +13,7 @@ from keras_kd.teachers.stages import Stages
 from keras_kd.teachers.trajectory.architecture import first_difference, variable_specs
 from keras_kd.teachers.trajectory.bare_copy import bare_copy
 from keras_kd.teachers.trajectory.manifest import Checkpoint, Manifest
+from keras_kd.teachers.trajectory.spacing import shortened
 
 
 class TeacherTrajectory(Stages[Checkpoint]):
@@ -76,6 +77,19 @@ class TeacherTrajectory(Stages[Checkpoint]):
         return self._manifest.ema
 
     @property
+    def finished(self) -> bool | None:
+        """Whether the teacher's training came to its end.
+
+        `None` where it is not known: trajectories of version 0.1 do not say it.
+        """
+        return self._manifest.finished
+
+    @property
+    def lost(self) -> tuple[int, ...]:
+        """Steps at which a checkpoint was due that an interruption has lost."""
+        return self._manifest.lost
+
+    @property
     def model_config(self) -> dict[str, Any]:
         """The teacher, as `keras.saving.serialize_keras_object` gave it."""
         return self._manifest.model
@@ -105,6 +119,21 @@ class TeacherTrajectory(Stages[Checkpoint]):
             self._check_model(model)
         for checkpoint in self:
             _check_file(checkpoint)
+
+    def check_complete(self) -> None:
+        """Refuses a trajectory of which checkpoints were lost.
+
+        Raises:
+            ValueError: names their steps, and what can be done.
+        """
+        if self.lost:
+            raise ValueError(
+                f"The trajectory in '{self.folder}' must have all its checkpoints. "
+                f"Received: one that lost those of {shortened(self.lost)} when "
+                "training was interrupted. Record it again, or take the checkpoints "
+                "that there are: `TeacherTrajectory.from_files([c.file for c in "
+                "trajectory], steps=[c.step for c in trajectory], model=teacher)`."
+            )
 
     def load(self, index: int, model: keras.Model | None = None) -> keras.Model:
         """A checkpoint's weights in a model.
