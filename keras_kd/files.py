@@ -10,6 +10,7 @@ besides; the next writing takes it over.
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 import weakref
@@ -117,6 +118,53 @@ def write_json(
         default: says what stands for something that JSON does not have.
     """
     write_text(path, json.dumps(content, indent=indent, default=default))
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds, and nothing that JSON does not have.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is no JSON, or has a key twice, a number that is not finite, or
+            more than 200 levels.
+    """
+    text = path.read_text(encoding="utf-8")
+    try:
+        content = json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_finite,
+            parse_float=_finite,
+        )
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    level = [content]
+    for _ in range(200):
+        level = [
+            child
+            for node in level
+            if isinstance(node, dict | list)
+            for child in (node.values() if isinstance(node, dict) else node)
+        ]
+        if not level:
+            return content
+    raise ValueError("it is nested too deeply")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"it has the key {twice!r:.80} twice")
+    return content
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"it has the number {text:.80}, which is not finite")
+    return number
 
 
 def write_array(path: Path, array: np.ndarray) -> None:

@@ -11,6 +11,7 @@ from keras_kd.arguments import check_choice, check_fraction
 from keras_kd.distiller import arguments as checks
 from keras_kd.distiller import strings
 from keras_kd.distiller.first_step import FirstStep
+from keras_kd.distiller.live_numbers import Forwarded, LiveNumbers
 from keras_kd.distiller.logs import DistillationLogs
 from keras_kd.distiller.loss import (
     DistillationTerms,
@@ -72,7 +73,8 @@ class Distiller(keras.Model):
             dict of names to losses. `None` means `keras_kd.losses.SoftTargets()`.
         distillation_loss_weights: a weight >= 0 for each loss, in the same form.
             `None` means 1 for each.
-        alpha: weight of the distillation term, in [0, 1].
+        alpha: weight of the distillation term, in [0, 1]. It may be assigned to at any
+            time, as may a loss's `temperature`; see `keras_kd.callbacks.Anneal`.
         teacher_outputs: `"logits"` or `"probabilities"`: what the teacher gives. The
             losses always receive logits, which is what a cache holds.
         student_outputs: the same for the student.
@@ -114,6 +116,9 @@ class Distiller(keras.Model):
     # What Keras calls, and what it sets to None when something else is compiled.
     train_function: Any
     test_function: Any
+
+    alpha = Forwarded()
+    distillation_loss_weights = Forwarded()
 
     def __init__(
         self,
@@ -159,19 +164,16 @@ class Distiller(keras.Model):
         layers = {path: find_layer(student, path) for path in taps}
 
         self.student = student
-        self.alpha = alpha
         self.train_teacher = train_teacher
         self.save_teacher = save_teacher
         self.teacher_outputs = teacher_outputs
         self.student_outputs = student_outputs
         self.distillation_loss_names = list(losses)
         self.distillation_losses = list(losses.values())
-        self.distillation_loss_weights = weights
         # Plain objects, which Keras does not look into.
         self._logs = DistillationLogs(list(losses))
-        self._terms = DistillationTerms(
-            list(losses.values()), weights, layers, student_outputs, self._logs
-        )
+        self._numbers = LiveNumbers(alpha, weights, losses)
+        self._terms = DistillationTerms(layers, student_outputs, self._logs)
         self._kinds = kinds
         self._first_step = FirstStep()
         self._supervisor: Supervisor | None = None
@@ -255,14 +257,15 @@ class Distiller(keras.Model):
 
     def _step(self, step: Any, arguments: tuple[Any, ...], training: bool) -> Any:
         *state, data = arguments
-        teacher_state, batch = backend.split_teacher_state(data)
+        beside, batch = backend.split_teacher_state(data)
+        teacher_state, numbers = beside or (None, None)
         supervision = None
         if self._supervisor is not None:
             with backend.without_gradients():
                 supervision, batch = self._supervisor.supervise(
                     batch, teacher_state, training
                 )
-        with running_step(supervision):
+        with running_step(supervision, numbers):
             return step(*state, batch)
 
     def build(self, input_shape: Any = None) -> None:
@@ -306,16 +309,19 @@ class Distiller(keras.Model):
         if step.supervision is None:
             terms += [] if student_loss is None else [student_loss]
         else:
-            if self.alpha < 1.0:
+            numbers = self._numbers.of_step(step.numbers, y_pred)
+            if self._numbers.mixes_in(student_loss):
                 check_labels_are_there(self, y)
-                terms.append((1.0 - self.alpha) * student_loss)
+                terms.append(ops.multiply(1.0 - numbers.alpha, student_loss))
             if self.train_teacher:
                 terms.append(loss_of_teacher(self, step, y, sample_weight))
                 self._logs.record(self._logs.teacher_loss, terms[-1], rows)
             batch, find = (y, y_pred, sample_weight), self._find_kinds
-            distillation = self._terms.total(self._supervisor, step, find, batch, rows)
-            if self.alpha > 0.0:
-                terms.append(self.alpha * distillation)
+            distillation = self._terms.total(
+                self._supervisor, step, numbers, find, batch, rows
+            )
+            if self._numbers.mixture != "labels":
+                terms.append(ops.multiply(numbers.alpha, distillation))
         terms += [internals.additional_loss(self, loss) for loss in self.losses]
         return sum(terms) if terms else ops.zeros(())
 
@@ -410,9 +416,10 @@ class Distiller(keras.Model):
         if self.train_function is not None and not force:
             return
         super().make_train_function(force=force)
-        self.train_function = backend.supervised_train_function(
-            self, self.train_function, self._teacher_state, self._first_step.look_at
+        step = backend.supervised_train_function(
+            self, self.train_function, self._beside_batch, self._first_step.look_at
         )
+        self.train_function = self._numbers.before(step, self, "train_function")
 
     def make_test_function(self, force: bool = False) -> Any:
         """Compiles the step of evaluation."""
@@ -421,12 +428,14 @@ class Distiller(keras.Model):
         self._kinds.forget()  # compiled again, perhaps, as above
         self._find_kinds(output_spec(self.student))
         super().make_test_function(force=force)
-        self.test_function = backend.supervised_test_function(
-            self, self.test_function, self._teacher_state
+        step = backend.supervised_test_function(
+            self, self.test_function, self._beside_batch
         )
+        self.test_function = self._numbers.before(step, self, "test_function")
 
-    def _teacher_state(self) -> Any:
-        return None if self._supervisor is None else self._supervisor.state()
+    def _beside_batch(self) -> Any:
+        teacher = None if self._supervisor is None else self._supervisor.state()
+        return teacher, self._numbers.state()
 
     # Saving
 

@@ -182,7 +182,7 @@ def test_a_manifest_names_files_of_its_folder_only(trajectory, tmp_path):
     shutil.move(trajectory[0].file, tmp_path / "outside.weights.h5")
     content["checkpoints"][0]["file"] = "../outside.weights.h5"
     path.write_text(json.dumps(content))
-    with pytest.raises(ValueError, match="no name that a recorder gives, but '../out"):
+    with pytest.raises(ValueError, match=r"no name .* gives, but '\.\./out"):
         TeacherTrajectory(trajectory.folder)
 
 
