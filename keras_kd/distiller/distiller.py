@@ -202,11 +202,7 @@ class Distiller(keras.Model):
 
     @teacher.setter
     def teacher(self, teacher: Any) -> None:
-        checks.check_models(teacher, self.student)
-        if teacher is None:
-            raise ValueError("`teacher` must be a teacher. Received: teacher=None")
-        if self.train_teacher and self._supervisor is not None:
-            raise ValueError("A teacher that is trained cannot be replaced.")
+        checks.check_replacement(self, teacher)
         form, losses = self.teacher_outputs, self.distillation_losses
         declared = self._kinds.declared_for(teacher)
         self._learn_from(supervisor_of(teacher, form, losses, declared))
@@ -222,11 +218,8 @@ class Distiller(keras.Model):
         return getattr(self._supervisor, "agreement", None)
 
     def _learn_from(self, supervisor: Supervisor) -> None:
-        teacher, student = supervisor.model, self.student
         losses = self.distillation_losses
-        checks.check_same_outputs(output_spec(teacher), output_spec(student), losses)
-        for loss in losses:
-            loss.validate_model_compatibility(teacher, student)
+        checks.check_compatible(supervisor.model, self.student, losses)
         self._supervisor = supervisor
         self._kinds.forget()
         # What was compiled holds the former teacher.
@@ -436,8 +429,6 @@ class Distiller(keras.Model):
     def _beside_batch(self) -> Any:
         teacher = None if self._supervisor is None else self._supervisor.state()
         return teacher, self._numbers.state()
-
-    # Saving
 
     def export(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Exports the student, as `keras.Model.export`."""
