@@ -1,7 +1,7 @@
 """What an output means: a class, a set of labels, or a value; one kind a file."""
 
 from keras_kd.outputs import bernoulli, categorical, continuous
-from keras_kd.outputs.activation import check_last_activation
+from keras_kd.outputs.activation import check_last_activation, last_activations
 from keras_kd.outputs.classes import (
     class_logits,
     class_margin,
@@ -50,6 +50,7 @@ __all__ = [
     "kind_of",
     "kind_of_classes",
     "label_targets",
+    "last_activations",
     "name_of",
     "number_of_classes",
     "output_names",

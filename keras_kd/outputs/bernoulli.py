@@ -3,9 +3,10 @@
 One unit is the decision between two classes, 0 and 1; several are a set of labels.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
-from keras_kd.outputs.arithmetic import functions_for
+from keras_kd.outputs.arithmetic import functions_for, log_of_mean, weighted_mean
 
 NAME = "bernoulli"
 DECIDES = True
@@ -82,16 +83,20 @@ def margin(outputs: Any, labels: Any) -> Any:
     return f.min(f.where(labels == 1, outputs, -outputs), axis=-1)
 
 
-def mean(outputs: Any, of: Literal["logits", "probabilities"] = "logits") -> Any:
+def mean(
+    outputs: Any,
+    of: Literal["logits", "probabilities"] = "logits",
+    shares: Sequence[float] | None = None,
+) -> Any:
     """Logits of the mean of several teachers.
 
     Args:
         outputs: logits `(teachers, ..., labels)`.
         of: whether logits are averaged, or probabilities at temperature 1.
+        shares: of the teachers, which add up to 1; `None` for equal ones.
     """
-    f = functions_for(outputs)
     if of == "logits":
-        return f.mean(outputs, axis=0)
+        return weighted_mean(outputs, shares)
     # Both probabilities of each label, in logarithms.
     yes, no = (predicted(sign * outputs) for sign in (1.0, -1.0))
-    return f.logsumexp(yes, axis=0) - f.logsumexp(no, axis=0)
+    return log_of_mean(yes, shares) - log_of_mean(no, shares)
