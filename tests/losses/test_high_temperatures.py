@@ -37,12 +37,7 @@ def _gradient(teacher, student, temperature):
         p, q = (
             [mpmath.exp(z) for z in _log_softmax(row, temperature)] for row in (t, s)
         )
-        rows.append(
-            [
-                float(temperature * (b - a) / len(teacher))
-                for a, b in zip(p, q, strict=True)
-            ]
-        )
+        rows.append([float(temperature * (b - a)) for a, b in zip(p, q, strict=True)])
     return np.array(rows) / len(teacher)
 
 
