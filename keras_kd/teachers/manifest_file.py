@@ -21,7 +21,6 @@ class ManifestFile:
         called: what it is, for messages.
         about: what a folder has that has one, for messages.
         made: a sentence that says who makes one.
-        again: a sentence that says what to do with one that cannot be read.
     """
 
     format: str
@@ -29,7 +28,6 @@ class ManifestFile:
     called: str
     about: str
     made: str
-    again: str = ""
 
     def read(self, path: Path, parse: Callable[[dict[str, Any]], T]) -> T:
         """What the manifest says.
@@ -74,7 +72,7 @@ class ManifestFile:
 
     def _unreadable(self, path: Path, reason: str) -> ValueError:
         return ValueError(
-            f"The {self.called} {path} cannot be read: {reason}. {self.again}".rstrip()
+            f"The {self.called} {path} cannot be read: {reason}. {self.made}"
         )
 
 

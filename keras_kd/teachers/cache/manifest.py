@@ -16,7 +16,6 @@ _FILE = ManifestFile(
     about="finished supervision cache",
     made="`keras_kd.SupervisionCache.build` makes one, and goes on where an earlier "
     "build was stopped.",
-    again="`SupervisionCache.build` with overwrite=True makes the cache anew.",
 )
 
 
