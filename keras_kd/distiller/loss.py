@@ -12,7 +12,7 @@ from keras_kd.distiller.arguments import check_same_outputs, for_each_student
 from keras_kd.distiller.live_numbers import NumbersOfStep
 from keras_kd.distiller.logs import DistillationLogs
 from keras_kd.distiller.step import Step
-from keras_kd.keras_internals import another_compiled_loss
+from keras_kd.keras_internals import another_compiled_loss, compiled_loss
 from keras_kd.outputs import Kind, at_least_float32, name_of, to_logits
 from keras_kd.teachers.supervision import TappedOutputs
 
@@ -202,6 +202,14 @@ def check_labels_are_there(distiller: Any, y: Any) -> None:
         f"`compile(loss=...)` and labels in every batch. {received} For distillation "
         "without labels pass alpha=1."
     )
+
+
+def loss_of_labels(distiller: Any, y: Any, y_pred: Any, sample_weight: Any) -> Any:
+    """The compiled loss of a batch; `None` without labels, or without a loss."""
+    compiled = compiled_loss(distiller)
+    if compiled is None or y is None:
+        return None
+    return compiled(y, y_pred, sample_weight)
 
 
 def loss_of_teacher(distiller: Any, step: Step, y: Any, sample_weight: Any) -> Any:

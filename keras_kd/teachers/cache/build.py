@@ -17,6 +17,7 @@ from keras_kd.arguments import (
     check_integer,
 )
 from keras_kd.files import make_folder, sha256
+from keras_kd.forward import as_numbers
 from keras_kd.outputs import (
     FORMS,
     categorical,
@@ -77,7 +78,7 @@ def build_cache(
     folder = check_folder("folder", folder)
     check_no_strangers(folder)
     source = Source(teacher, teacher_outputs, list(taps), output_kind)
-    passes = Passes(data, views, batch_size)
+    passes = Passes(_as_numbers(data, source), views, batch_size)
     console = Console(quiet=not progress)
     survey = Survey(passes)
     manifest = _request(source, passes, survey, packing)
@@ -113,6 +114,16 @@ def build_cache(
             writer.flush()
             writer.check_finished()
     _finish(folder, manifest, arrays)
+
+
+def _as_numbers(data: Any, source: Source) -> Any:
+    """The data, strings as the teacher's own preprocessor reads them."""
+    if not isinstance(data, tuple):
+        return as_numbers((data, None, None), {"teacher": source.model})[0]
+    batch = keras.utils.unpack_x_y_sample_weight(data)
+    return keras.utils.pack_x_y_sample_weight(
+        *as_numbers(batch, {"teacher": source.model})
+    )
 
 
 def _request(
