@@ -176,17 +176,15 @@ def test_one_builder_at_a_time(teacher, tmp_path):
     other = network(12)
 
     class Building(keras.utils.PyDataset):
-        """In whose second pass, while the cache is being written, another begins."""
+        """While the cache is being written, another build begins."""
 
         refusals = 0
-        passes = 0
 
         def __len__(self):
             return 1
 
         def __getitem__(self, index):
-            self.passes += 1
-            if self.passes == 2:
+            if (tmp_path / "building.json").exists():
                 with pytest.raises(BlockingIOError, match="is being built in"):
                     build(other, x, tmp_path, overwrite=True)
                 self.refusals += 1
@@ -194,7 +192,7 @@ def test_one_builder_at_a_time(teacher, tmp_path):
 
     data = Building()
     cache = build(teacher, data, tmp_path, overwrite=True)
-    assert data.refusals == 1
+    assert data.refusals > 0
     cache.verify()
     cache.check_teacher(teacher)
     # It lets go of the folder.
