@@ -48,6 +48,8 @@ def replacing(path: Path) -> Iterator[Path]:
         yield path
         return
     temporary = _temporary(path)
+    # A crash may have left it; a link there would lead elsewhere.
+    temporary.unlink(missing_ok=True)
     try:
         yield temporary
         # Without it the name may reach the disk before the content does.

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from keras_kd.arguments import check_number
+from keras_kd.distiller.compiled_form import warn_of_other_form
 from keras_kd.forward import output_spec
 from keras_kd.losses import SoftTargets
 from keras_kd.teachers.cache import CachedMean, SupervisionCache
@@ -130,7 +131,8 @@ def named_losses(losses: Any) -> dict[str, keras.distillation.DistillationLoss]:
                 "`distillation_losses` must hold `keras.distillation.DistillationLoss` "
                 f"objects. Received: {name}={loss} of type {type(loss).__name__}"
             )
-        if not isinstance(name, str) or name in ("", "student", "distillation"):
+        reserved = ("", "loss", "student", "teacher", "distillation")
+        if not isinstance(name, str) or name in reserved or name.startswith("val_"):
             raise ValueError(
                 "A name in `distillation_losses` must be a string that no other log "
                 f"has. Received: name={name!r}"
@@ -288,6 +290,8 @@ def check_ready(distiller: Any) -> None:
             "`fit` needs a teacher. Received: teacher=None (it was not saved with "
             "this distiller). Assign one: `distiller.teacher = teacher`."
         )
+    if distiller.compiled:
+        warn_of_other_form(distiller.loss, distiller.student_outputs)
     needs_labels = distiller.alpha < 1.0 or distiller.train_teacher
     if distiller.compiled and distiller.loss is None and needs_labels:
         raise ValueError(

@@ -10,6 +10,7 @@ from keras_kd import keras_internals as internals
 from keras_kd.arguments import check_choice, check_fraction
 from keras_kd.distiller import arguments as checks
 from keras_kd.distiller import strings
+from keras_kd.distiller.data_checks import check_data
 from keras_kd.distiller.first_step import FirstStep
 from keras_kd.distiller.live_numbers import Forwarded, LiveNumbers
 from keras_kd.distiller.logs import DistillationLogs
@@ -109,8 +110,8 @@ class Distiller(keras.Model):
     distiller.student.save("student.keras")
     ```
 
-    Source: Hinton, Vinyals & Dean, "Distilling the Knowledge in a Neural Network",
-    2015; Harutyunyan et al., ICLR 2023.
+    Source: Hinton et al., "Distilling the Knowledge in a Neural Network", 2015;
+    Harutyunyan et al., ICLR 2023.
     """
 
     # What Keras calls, and what it sets to None when something else is compiled.
@@ -310,11 +311,9 @@ class Distiller(keras.Model):
                 terms.append(loss_of_teacher(self, step, y, sample_weight))
                 self._logs.record(self._logs.teacher_loss, terms[-1], rows)
             batch, find = (y, y_pred, sample_weight), self._find_kinds
-            distillation = self._terms.total(
-                self._supervisor, step, numbers, find, batch, rows
-            )
+            term = self._terms.total(self._supervisor, step, numbers, find, batch, rows)
             if self._numbers.mixture != "labels":
-                terms.append(ops.multiply(numbers.alpha, distillation))
+                terms.append(ops.multiply(numbers.alpha, term))
         terms += [internals.additional_loss(self, loss) for loss in self.losses]
         return sum(terms) if terms else ops.zeros(())
 
@@ -364,8 +363,8 @@ class Distiller(keras.Model):
         """
         arguments = dict(locals())
         del arguments["self"], arguments["__class__"]
+        check_data(x, y, sample_weight, batch_size, class_weight)
         arguments = strings.in_fit(self, arguments)
-        checks.check_labels(class_weight, x, y)
         supervisor = self._check_ready()
         arguments["callbacks"] = checks.in_order(callbacks)
         arguments = supervisor.prepare_fit(arguments)
@@ -382,6 +381,7 @@ class Distiller(keras.Model):
         **kwargs: Any,
     ) -> Any:
         """Evaluates the student, as `keras.Model.evaluate`."""
+        check_data(x, y, sample_weight, batch_size)
         data = strings.in_data(self, (x, y, sample_weight))
         if self._supervisor is not None and x is not None:
             data = self._supervisor.prepare_evaluate(data, batch_size)

@@ -31,6 +31,7 @@ _NUMPY = SimpleNamespace(
     concatenate=np.concatenate,
     equal=np.equal,
     exp=np.exp,
+    expm1=np.expm1,
     isfinite=np.isfinite,
     log=np.log,
     log1p=np.log1p,

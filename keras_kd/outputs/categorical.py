@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from keras_kd.outputs import softened
 from keras_kd.outputs.arithmetic import functions_for, log_of_mean, weighted_mean
 
 NAME = "categorical"
@@ -29,16 +30,15 @@ def predicted(outputs: Any, temperature: float = 1.0) -> Any:
 
 def divergence(teacher: Any, student: Any, temperature: float = 1.0) -> Any:
     r"""$\mathrm{KL}(p_t \| p_s)$ in nats, `(...)`, at a temperature."""
-    f = functions_for(student)
-    log_p, log_q = predicted(teacher, temperature), predicted(student, temperature)
-    return f.sum(f.exp(log_p) * (log_p - log_q), axis=-1)
+    return softened.divergence(teacher, student, temperature)
 
 
 def cross_entropy(teacher: Any, student: Any, temperature: float = 1.0) -> Any:
     r"""$-\sum p_t \log p_s$ in nats, `(...)`, at a temperature."""
-    f = functions_for(student)
-    log_p, log_q = predicted(teacher, temperature), predicted(student, temperature)
-    return -f.sum(f.exp(log_p) * log_q, axis=-1)
+    # Not by its formula, whose gradient is a difference of nearly equal numbers.
+    return softened.entropy(teacher, temperature) + softened.divergence(
+        teacher, student, temperature
+    )
 
 
 def decision(outputs: Any) -> Any:
