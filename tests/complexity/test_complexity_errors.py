@@ -135,7 +135,7 @@ def test_complexity(kernel, targets, options, message):
         ),
         (
             lambda: margins(EYE, [0, 1, 2]),
-            "`labels` must be of shape (4,). Received: shape (3,)",
+            "`labels` must be of shape (4,), or one-hot of shape (4, 4). Received: shape (3,)",
         ),
         (
             lambda: margins(EYE, [0, 1, 2, 4]),

@@ -184,6 +184,11 @@ class SupervisionCache(Stages[CachedStage]):
         return self._manifest.teacher
 
     @property
+    def teacher_outputs(self) -> str:
+        """`"logits"` or `"probabilities"`: what it gave. Logits are held."""
+        return self._manifest.teacher_outputs
+
+    @property
     def dtype(self) -> str:
         """In which type it is stored."""
         return self._manifest.packing.dtype
