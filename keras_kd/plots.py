@@ -373,8 +373,7 @@ def plot_heat_map(
         more_is_better: whether the largest is the best.
         ax: Matplotlib `Axes`; `None`: of a new figure.
         texts: what each cell reads, of the shape of `table`; what reads as the best has
-            its frame, too, and a table that reads the same everywhere is one grey.
-            `None`: three digits.
+            a frame, too, and a table of one reading is one grey. `None`: three digits.
 
     Returns:
         The `Axes`.
@@ -413,7 +412,8 @@ def plot_heat_map(
                 va="center",
                 color="#ffffff" if dark else "#000000",
             )
-    for y, x in np.argwhere(as_best):
+    # Where all are the best, none is.
+    for y, x in np.argwhere(as_best & (not one_grey)):
         # White within black, so that it stands out from any grey.
         for width, colour in ((4, "#000000"), (1.5, "#ffffff")):
             ax.add_patch(_frame(x, y, width, colour))

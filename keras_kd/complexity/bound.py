@@ -4,7 +4,8 @@ import dataclasses
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
+from scipy.sparse.linalg import LinearOperator
 
 from keras_kd.arguments import check_number
 from keras_kd.complexity.arguments import (
@@ -17,8 +18,10 @@ from keras_kd.complexity.margin_bound import (
     bound_terms,
     label_bound_terms,
 )
+from keras_kd.complexity.solvers.cholesky import KernelFactorization
 from keras_kd.complexity.solvers.conditioning import IllConditioned
-from keras_kd.complexity.solvers.solver import Kernel, Solver, size_of, solver_of
+from keras_kd.complexity.solvers.random_features import FeatureFactorization
+from keras_kd.complexity.solvers.solver import Kernel, size_of, solver_of
 from keras_kd.outputs import KindName, bernoulli
 
 
@@ -131,11 +134,11 @@ def distillation_bound(
     if labels is not None:
         wrong = decided != check_truth(labels, n, k, kind)
     _check_sizes(kernel, n, k)
-
-    solver = solver_of(kernel, ridge, ill_conditioned)
     label_by_label = kind is bernoulli and k > 1
     if label_by_label:
-        _check_not_full(solver, teacher)
+        _check_not_full(kernel, n)
+
+    solver = solver_of(kernel, ridge, ill_conditioned)
     traces = solver.traces if label_by_label else np.array([solver.trace])
     solution = solver.solve(fitted - initial)
     # K u = Y - lambda u, and the norm of the function is that of u under K.
@@ -202,9 +205,15 @@ def _reasons(
     return tuple(reason for holds, reason in declared if not holds)
 
 
-def _check_not_full(solver: Solver, outputs: NDArray[np.float64]) -> None:
+def _check_not_full(kernel: Kernel, n: int) -> None:
     """A label by itself has no norm in the space of all of them."""
-    if solver.k is not None and len(solver.row_shape_for(outputs)) > 2:
+    if isinstance(kernel, LinearOperator):
+        full = kernel.shape[0] > n
+    elif isinstance(kernel, KernelFactorization | FeatureFactorization):
+        full = len(kernel.row_shape) > 2
+    else:
+        full = np.ndim(kernel) > 3
+    if full:
         raise ValueError(
             "`kernel` must be (n, n), shared by all labels, or (n, n, k), one a label, "
             "for a set of labels, output_kind='bernoulli'. Received: a full kernel. "

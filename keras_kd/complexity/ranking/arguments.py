@@ -179,5 +179,6 @@ def check_gives_logits(
         raise ValueError(
             "`student` must give logits. Received: model "
             f"'{student.name}', which gives probabilities. Pass the model that ends "
-            "before its softmax or sigmoid."
+            "before its softmax or sigmoid, or output_kind='continuous' to "
+            "`compare_teachers` if these are values."
         )

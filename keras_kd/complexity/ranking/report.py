@@ -229,11 +229,15 @@ class TeacherReport:
             texts=texts,
         )
         ax.set(xlabel="temperature" if self._softens else "")
-        title = f"Student {self.student}: the darker the better"
+        title = f"Student {self.student}"
         known = [pair for pair in zip(values, read, strict=True) if pair[0] is not None]
         best = max(known) if self.criteria[column] else min(known)
-        if (alike := read.count(best[1])) > 1:
-            title += f"\n{alike} read the same as the best: they cannot be told apart"
+        alike = read.count(best[1])
+        if alike < len(known):
+            title += ": the darker the better"
+        if alike > 1:
+            which = "all" if alike == len(known) else "the best"
+            title += f"\n{which} {alike} read the same: they cannot be told apart"
         ax.set_title(title, fontsize="medium")
         return ax
 
@@ -266,7 +270,7 @@ class TeacherReport:
         return self.output_kind == "bernoulli" and self.outputs != 1
 
     def _columns(self) -> list[Column]:
-        return columns_of(self.ranking, self._of_labels, self._softens)
+        return columns_of(self.ranking, self.criterion, self._of_labels, self._softens)
 
     def _notes(self) -> list[str]:
         more = "highest" if CRITERIA[self.criterion] else "lowest"

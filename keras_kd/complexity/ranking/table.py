@@ -16,7 +16,9 @@ from keras_kd.complexity.ranking.row import TeacherRow
 # Rows that are printed.
 SHOWN = 40
 # Groups of rows that read the same, of which it is said.
-_GROUPS = 3
+_GROUPS = 4
+# Digits of what does not rank.
+_DIGITS = 4
 
 # In their order: what there is of classes, of labels or of values.
 _HEADINGS: dict[Criterion, str] = {
@@ -32,7 +34,7 @@ _HEADINGS: dict[Criterion, str] = {
     "bound_total": "bound",
 }
 # Where they are shares of labels.
-_OF_LABELS = {"acc.": "label acc.", "fid.": "label fid."}
+_OF_LABELS = {"acc.": "label\nacc.", "fid.": "label\nfid."}
 
 
 class Column(NamedTuple):
@@ -44,12 +46,13 @@ class Column(NamedTuple):
 
 
 def columns_of(
-    ranking: Sequence[TeacherRow], of_labels: bool, softens: bool
+    ranking: Sequence[TeacherRow], ranked_by: Criterion, of_labels: bool, softens: bool
 ) -> list[Column]:
     """What there is to show of rows, a column for whatever one of them has.
 
     Args:
         ranking: rows, the best first.
+        ranked_by: the column that may take more digits.
         of_labels: whether accuracies and fidelity are shares of a set of labels.
         softens: whether there are temperatures.
     """
@@ -69,15 +72,14 @@ def columns_of(
         if of_labels:
             first, _, last = heading.partition("\n")
             heading = f"{first}\n{_OF_LABELS[last]}" if last in _OF_LABELS else heading
-        columns.append(Column(heading, readings(values)))
+        digits = {} if criterion == ranked_by else {"most": _DIGITS}
+        columns.append(Column(heading, readings(values, **digits)))
     return columns
 
 
 def as_text(columns: Sequence[Column], title: str, notes: Sequence[str]) -> str:
     """A table of at most 100 characters a line, and sentences under it."""
-    table = Table(
-        title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
-    )
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     for column in columns:
         if column.is_text:
             table.add_column(column.heading, overflow="fold", min_width=12)
@@ -133,16 +135,15 @@ def what_reads_the_same(
     if not alike:
         return None
     named = [
-        f"rank {group[0].rank} ({len(group)} rows)"
+        f"{group[0].rank} ({len(group)} rows)"
         if group[0].rank == group[-1].rank
-        else f"ranks {group[0].rank} to {group[-1].rank}"
+        else f"{group[0].rank} to {group[-1].rank}"
         for group in alike[:_GROUPS]
     ]
-    if len(alike) > _GROUPS:
-        named.append(f"{len(alike) - _GROUPS} more such groups")
+    more = ", and others further down" if len(alike) > _GROUPS else ""
     return (
-        f"By {criterion} these read the same and cannot be told apart: "
-        f"{'; '.join(named)}."
+        f"By {criterion} these ranks read the same and cannot be told apart: "
+        f"{', '.join(named)}{more}."
     )
 
 
