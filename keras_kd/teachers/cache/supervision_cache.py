@@ -37,7 +37,7 @@ class SupervisionCache(Stages[CachedStage]):
     A sequence of the teacher's stages, `CachedStage`: one for a model, as many as
     there are checkpoints for a trajectory. `OnlineTeacher(cache)` goes through them,
     and without it the last one supervises; `cache.stage(i)` is another one,
-    `cache.mean()` their average.
+    `cache.mean()` their average. `keras_kd.complexity.compare_teachers` ranks them.
 
     Args:
         folder: where `SupervisionCache.build` made it.
