@@ -26,8 +26,9 @@ def readings(values: Sequence[float | None], most: int = 5) -> list[str]:
     largest = max(abs(known[0]), abs(known[-1]))
     ways = []
     if _LEAST <= largest < _LARGEST:
-        # First as decimals, which stand below each other.
-        magnitude = math.floor(math.log10(largest))
+        # First as decimals, which stand below each other. Beside 1, the most that a
+        # share can be, others have no less of them.
+        magnitude = math.ceil(math.log10(largest)) - 1
         ways += [f".{max(0, d - 1 - magnitude)}f" for d in range(_FEWEST, most + 1)]
     ways += [f".{digits}g" for digits in range(_FEWEST, most + 1)]
     # Two numbers farther apart read differently with the last of them.
