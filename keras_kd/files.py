@@ -10,8 +10,10 @@ besides; the next writing takes it over.
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,8 @@ def replacing(path: Path) -> Iterator[Path]:
         yield path
         return
     temporary = _temporary(path)
+    # A crash may have left it; a link there would lead elsewhere.
+    temporary.unlink(missing_ok=True)
     try:
         yield temporary
         # Without it the name may reach the disk before the content does.
@@ -118,6 +122,53 @@ def write_json(
     write_text(path, json.dumps(content, indent=indent, default=default))
 
 
+def read_json(path: Path) -> Any:
+    """What a JSON file holds, and nothing that JSON does not have.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is no JSON, or has a key twice, a number that is not finite, or
+            more than 200 levels.
+    """
+    text = path.read_text(encoding="utf-8")
+    try:
+        content = json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_finite,
+            parse_float=_finite,
+        )
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    level = [content]
+    for _ in range(200):
+        level = [
+            child
+            for node in level
+            if isinstance(node, dict | list)
+            for child in (node.values() if isinstance(node, dict) else node)
+        ]
+        if not level:
+            return content
+    raise ValueError("it is nested too deeply")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"it has the key {twice!r:.80} twice")
+    return content
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"it has the number {text:.80}, which is not finite")
+    return number
+
+
 def write_array(path: Path, array: np.ndarray) -> None:
     """Writes an `.npy`, whole or not at all."""
     with replacing(path) as temporary, temporary.open("wb") as file:
@@ -150,6 +201,60 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for path in reversed(missing):
         sync(path.parent)
+
+
+class FolderLock:
+    """Keeps other writers, of this process or another, out of a folder.
+
+    It lies on the folder itself: there is no file that could be left behind, and where
+    the process ends, however it does, the lock is gone. Windows has no such locks, and
+    some network disks do not either: there everybody gets it.
+
+    Args:
+        folder: which is there.
+        busy: what is said where somebody else has it.
+
+    Raises:
+        BlockingIOError: somebody else has it.
+
+    Example:
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> lock = FolderLock(folder, "Somebody writes here.")
+    >>> FolderLock(folder, "Somebody writes here.")
+    Traceback (most recent call last):
+        ...
+    BlockingIOError: Somebody writes here.
+    >>> lock.release()
+    """
+
+    def __init__(self, folder: Path, busy: str) -> None:
+        self.release: Callable[[], object] = lambda: None
+        """Lets others in; a second time it does nothing."""
+        try:
+            import fcntl
+        except ImportError:
+            return
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise BlockingIOError(busy) from None
+        except OSError:
+            os.close(descriptor)
+            return
+        self.release = weakref.finalize(self, _unlock, descriptor, os.getpid())
+
+
+def _unlock(descriptor: int, owner: int) -> None:
+    import fcntl
+
+    # A forked child has the descriptor too; what it drops is not its own.
+    if os.getpid() == owner:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
 
 
 def sync(path: Path) -> None:

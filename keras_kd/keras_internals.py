@@ -111,6 +111,26 @@ def compiled_metrics(model: keras.Model) -> keras.metrics.Metric | None:
     return model._compile_metrics
 
 
+def labels_are_new(model: keras.Model) -> bool:
+    """Whether what `compile` has made has not seen labels yet, and made no variables.
+
+    Args:
+        model: compiled.
+    """
+    made = (model._compile_loss, model._compile_metrics)
+    return any(part is not None and not part.built for part in made)
+
+
+def build_symbolically(model: keras.Model, batch: Any) -> None:
+    """Makes all variables that steps on such a batch need, as Keras does it for some.
+
+    Args:
+        model: compiled.
+        batch: `(x, y, sample_weight)` of anything with shapes and dtypes, or `None`.
+    """
+    model._symbolic_build(data_batch=batch)
+
+
 def additional_loss(model: keras.Model, loss: Any) -> Any:
     """A regulariser's loss as Keras adds it: summed, and divided among the replicas."""
     return model._aggregate_additional_loss(loss)
@@ -220,6 +240,7 @@ def _try_all() -> None:
     mask_of(x)
     compiled_loss(model)
     compiled_metrics(model)
+    labels_are_new(model)
     for layer in flatten_layers(model):
         own_weights(layer)
         takes_training(layer)
@@ -229,6 +250,7 @@ def _try_all() -> None:
     float64_rounding()
     for holder, name in (
         (keras.Model, "_aggregate_additional_loss"),
+        (keras.Model, "_symbolic_build"),
         (model, "_inputs_struct"),
         (model, "_outputs_struct"),
         (_array_slicing, "train_validation_split"),

@@ -5,11 +5,14 @@ import json
 import os
 import shutil
 import stat
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from keras_kd import files
+from keras_kd.files import FolderLock
 
 pytestmark = pytest.mark.once
 
@@ -343,3 +346,35 @@ def test_sha256(tmp_path):
     assert files.sha256(tmp_path / "file") == (
         "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     )
+
+
+def test_a_folder_has_one_writer(tmp_path):
+    lock = FolderLock(tmp_path, "taken")
+    with pytest.raises(BlockingIOError, match="taken"):
+        FolderLock(tmp_path, "taken")
+    script = f"""if True:
+        from pathlib import Path
+        from keras_kd.files import FolderLock
+        FolderLock(Path({str(tmp_path)!r}), "taken by another process")
+        """
+    other = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert other.stderr.endswith("BlockingIOError: taken by another process\n")
+    lock.release()
+    lock.release()
+    another = FolderLock(tmp_path, "taken")
+    del another  # what nobody holds locks nothing
+    FolderLock(tmp_path, "taken").release()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_forked_child_does_not_let_others_in(tmp_path):
+    lock = FolderLock(tmp_path, "taken")
+    if (child := os.fork()) == 0:
+        lock.release()
+        os._exit(0)
+    os.waitpid(child, 0)
+    with pytest.raises(BlockingIOError):
+        FolderLock(tmp_path, "taken")
+    lock.release()

@@ -140,6 +140,23 @@ def compiled_metrics():
     assert {k: float(v) for k, v in metrics.result().items()} == {"mae": 3.0}
 
 
+def labels_are_new():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    model.compile(loss="mse", metrics=["mae"])
+    assert internals.labels_are_new(model) is True
+    model.evaluate(np.zeros((4, 2)), np.zeros((4, 2)), verbose=0)
+    assert internals.labels_are_new(model) is False
+
+
+def build_symbolically():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    model.compile(loss="mse", metrics=["mae"])
+    batch = keras.KerasTensor((None, 2), "float32")
+    internals.build_symbolically(model, (batch, batch, None))
+    assert internals.labels_are_new(model) is False
+    assert internals.compiled_metrics(model).built
+
+
 def additional_loss():
     loss = internals.additional_loss(two_outputs(), ops.convert_to_tensor([1.0, 2.0]))
     assert float(loss) == 3.0

@@ -156,6 +156,109 @@ def test_shapes_are_found_without_side_effects():
     assert output_shapes(model, ["block"]) == {"block": (1, 4)}
 
 
+class OfTokens(keras.Model):
+    """A subclassed model of a dictionary, with layers in a list and in a dict."""
+
+    def __init__(self, width=4, **kwargs):
+        super().__init__(**kwargs)
+        self.embed = keras.layers.Embedding(9, width)
+        self.blocks = [keras.layers.Dense(width + i) for i in range(2)]
+        self.heads = {"one": keras.layers.Dense(3)}
+
+    def call(self, inputs):
+        mask = inputs["padding_mask"][..., None]
+        x = self.embed(inputs["token_ids"])
+        x = ops.where(mask, x, ops.zeros_like(x))  # a mask of floats will not do
+        for block in self.blocks:
+            x = block(x)
+        return self.heads["one"](ops.mean(x, axis=1))
+
+
+def tokens(n=8, length=5):
+    rng = np.random.default_rng(0)
+    return {
+        "token_ids": rng.integers(0, 9, (n, length)).astype("int32"),
+        "padding_mask": np.ones((n, length), bool),
+    }
+
+
+def test_layers_in_lists_and_dicts():
+    model = OfTokens()
+    model(tokens())
+    assert find_layer(model, "blocks/0") is model.blocks[0]
+    assert find_layer(model, "blocks/-1") is model.blocks[1]
+    assert find_layer(model, "heads/one") is model.heads["one"]
+    for path in ("blocks", "blocks/2", "blocks/-3", "blocks/one", "heads/two"):
+        with pytest.raises(ValueError, match=f"no layer '{path}'"):
+            find_layer(model, path)
+
+
+def test_shapes_of_subclassed_models_of_structures():
+    model = OfTokens()
+    model(tokens())
+    assert output_shapes(model, ["blocks/0", "blocks/1"]) == {
+        "blocks/0": (1, 5, 4),
+        "blocks/1": (1, 5, 5),
+    }
+
+    class OfTwo(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.mix = keras.layers.Dense(3)
+
+        def call(self, inputs):
+            return self.mix(ops.concatenate(inputs, axis=-1))
+
+    model = OfTwo()
+    model([np.ones((2, 4), "float32"), np.ones((2, 2), "float32")])
+    assert output_shapes(model, ["mix"]) == {"mix": (1, 3)}
+
+
+class Positions(keras.layers.Layer):
+    """A position embedding as KerasHub's: it has so many places and no more."""
+
+    def build(self, shape):
+        self.table = self.add_weight(shape=(10, shape[-1]))
+
+    def call(self, x):
+        return x + self.table[: ops.shape(x)[1]]
+
+    def compute_output_spec(self, x):
+        return keras.KerasTensor(x.shape, x.dtype)
+
+
+def test_open_dimensions_are_of_a_size_that_the_model_takes():
+    ids = keras.Input((None,), dtype="int32")
+    x = Positions(name="positions")(keras.layers.Embedding(9, 4)(ids))
+    model = keras.Model(ids, keras.layers.Dense(3)(x))
+    _, length, width = output_shapes(model, ["positions"])["positions"]
+    assert length <= 10
+    assert width == 4
+
+    images = keras.Input((None, None, 1))
+    x = images
+    for _ in range(6):
+        x = keras.layers.MaxPooling2D()(x)
+    model = keras.Model(images, keras.layers.Flatten(name="flat")(x[:, :1, :1]))
+    assert output_shapes(model, ["flat"]) == {"flat": (1, 1)}
+
+
+def test_a_model_that_runs_on_no_size_says_why():
+    class Broken(keras.layers.Layer):
+        def call(self, x):
+            if not isinstance(x, keras.KerasTensor):
+                raise ArithmeticError("never")
+            return x
+
+        def compute_output_spec(self, x):
+            return keras.KerasTensor(x.shape, x.dtype)
+
+    inputs = keras.Input((None,))
+    model = keras.Model(inputs, Broken(name="broken")(inputs))
+    with pytest.raises(ArithmeticError, match="never"):
+        output_shapes(model, ["broken"])
+
+
 def test_a_layer_of_several_tensors_has_no_shape():
     inputs = keras.Input((5, 3))
     _, state = keras.layers.GRU(4, return_state=True, name="gru")(inputs)

@@ -81,6 +81,11 @@ def compile_forward(
     return compiled
 
 
+def leaves_tensors(forward: Callable[[list[Any]], Any], values: Sequence[Any]) -> bool:
+    """Whether numbers are taken out of tensors: what is traced has no numbers yet."""
+    return False
+
+
 def compile_gradients(
     forward: Callable[[Any, Any, Any], Any],
 ) -> Callable[[Any, Any, Any, Any], tuple[Any, list[Any]]]:
@@ -245,7 +250,9 @@ def supervised_train_function(
 
 
 def supervised_test_function(
-    step: Callable[[Any, Any], Any], teacher_state: Callable[[], Any]
+    model: keras.Model,
+    step: Callable[[Any, Any], Any],
+    teacher_state: Callable[[], Any],
 ) -> Callable[[Any, Any], Any]:
     """The compiled step of evaluation, each batch joined by the teacher's state."""
     return lambda state, iterator: step(state, _WithTeacher(iterator, teacher_state))

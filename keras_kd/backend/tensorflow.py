@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_kd.keras_internals import build_symbolically, labels_are_new
+
 SLOW_MAX_POOLING_GRADIENT = False
 
 
@@ -92,6 +94,11 @@ def compile_forward(
     """
     function = _traced_once_a_shape(lambda inputs: forward(None, None, inputs))
     return lambda trainable, non_trainable, inputs: function(inputs)
+
+
+def leaves_tensors(forward: Callable[[list[Any]], Any], values: Sequence[Any]) -> bool:
+    """Whether numbers are taken out of tensors: in a graph there are no numbers yet."""
+    return False
 
 
 def compile_gradients(
@@ -262,6 +269,8 @@ def supervised_train_function(
         look_at: is called with the logs of each execution.
     """
 
+    step = _AfterTheFirst(model, step)
+
     def train_function(iterator: Any) -> Any:
         logs = step(iterator)
         look_at(logs)
@@ -271,10 +280,57 @@ def supervised_train_function(
 
 
 def supervised_test_function(
-    step: Callable[[Any], Any], teacher_state: Callable[[], Any]
+    model: keras.Model,
+    step: Callable[[Any], Any],
+    teacher_state: Callable[[], Any],
 ) -> Callable[[Any], Any]:
-    """The compiled step of evaluation, as it is."""
-    return step
+    """The compiled step of evaluation."""
+    return _AfterTheFirst(model, step)
+
+
+class _AfterTheFirst:
+    """A compiled step, before whose later calls all variables are made that it needs.
+
+    A `tf.function` makes variables in its first trace alone. Labels that come later
+    need those of their loss and metrics.
+
+    Args:
+        model: whose step it is.
+        step: as Keras compiled it.
+    """
+
+    def __init__(self, model: keras.Model, step: Callable[[Any], Any]):
+        self._model, self._step = model, step
+        self._is_first = True
+
+    def __call__(self, batches: Any) -> Any:
+        if not self._is_first and labels_are_new(self._model):
+            batches = _ready_for(self._model, batches)
+        self._is_first = False
+        return self._step(batches)
+
+
+def _ready_for(model: keras.Model, batches: Any) -> Any:
+    """Batches, once all variables that steps on them need have been made."""
+    if hasattr(batches, "element_spec"):
+        batch = batches.element_spec
+    else:  # one, of `train_on_batch`
+        batch = next(batches)
+        batches = iter([batch])
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+    if y is not None:
+        build_symbolically(
+            model, tf.nest.map_structure(_symbolic, (x, y, sample_weight))
+        )
+    return batches
+
+
+def _symbolic(leaf: Any) -> Any:
+    if leaf is None:
+        return None
+    spec = leaf if hasattr(leaf, "dtype") else np.asarray(leaf)
+    shape = tuple(spec.shape)
+    return keras.KerasTensor(shape, keras.backend.standardize_dtype(spec.dtype))
 
 
 class WeightAverage:

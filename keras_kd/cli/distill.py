@@ -9,14 +9,16 @@ from keras_kd.cli import run_folder
 from keras_kd.cli.display import training_bar, training_progress
 from keras_kd.cli.options import (
     BatchSize,
-    Data,
     DataFolder,
+    DatasetName,
     Epochs,
     NTrain,
     Out,
+    Overwrite,
     Rate,
     Seed,
     Width,
+    finite,
 )
 from keras_kd.experiments.names import Mode, Network
 
@@ -64,17 +66,27 @@ def command(
             "instead of computed."
         ),
     ] = None,
-    dataset: Data = "digits",
+    dataset: Annotated[
+        DatasetName | None,
+        typer.Option(
+            help="Data set; by default the teacher's, with its --n-train and "
+            "--data-folder, or digits where there is no teacher."
+        ),
+    ] = None,
     network: Annotated[Network, typer.Option(help="Student.")] = "lenet5",
     width: Width = None,
     teacher_network: Annotated[
         Network, typer.Option(help="Teacher of --mode together.")
     ] = "resnet20",
     temperature: Annotated[
-        float, typer.Option(min=0.001, help="Of the soft targets.")
+        float,
+        typer.Option(min=0.001, help="Of the soft targets.", callback=finite),
     ] = 4.0,
     alpha: Annotated[
-        float, typer.Option(min=0, max=1, help="Weight of the teacher beside labels.")
+        float,
+        typer.Option(
+            min=0, max=1, help="Weight of the teacher beside labels.", callback=finite
+        ),
     ] = 1.0,
     hold: Annotated[
         float,
@@ -86,6 +98,7 @@ def command(
     n_train: NTrain = None,
     data_folder: DataFolder = None,
     seed: Seed = 0,
+    overwrite: Overwrite = False,
 ) -> None:
     """Train a student, with or without a teacher."""
     settings = dict(locals())
@@ -95,12 +108,20 @@ def command(
         raise typer.BadParameter(
             f"--mode {mode} needs --teacher, a folder of `keras-kd train-teacher`."
         )
+    run_folder.check_free(out, overwrite, records=False)
     from keras_kd import datasets, experiments
     from keras_kd.teachers import SupervisionCache, TeacherTrajectory
 
     trajectory = None
     if mode in _TEACHERS_FROM_A_FOLDER and teacher is not None:
-        trajectory = TeacherTrajectory(teacher / "trajectory")
+        of_teacher = run_folder.settings_of(teacher)
+        trajectory = TeacherTrajectory(teacher / run_folder.TRAJECTORY)
+        if dataset in (None, of_teacher["dataset"]):
+            data_folder = data_folder or of_teacher["data_folder"]
+            n_train = n_train or of_teacher["n_train"]
+        dataset = dataset or of_teacher["dataset"]
+    dataset = dataset or "digits"
+    settings.update(dataset=dataset, data_folder=data_folder, n_train=n_train)
     supervision = None if cache is None else SupervisionCache(cache)
     data = datasets.load(dataset, folder=data_folder, n_train=n_train)
     shape, classes = data.x_train.shape[1:], data.classes

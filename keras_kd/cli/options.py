@@ -1,5 +1,6 @@
 """What several commands can be given."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +17,13 @@ DatasetName = Literal[
     "binary_fashion_mnist",
     "fashion_overlay",
 ]
+
+
+def finite(value: float) -> float:
+    """Refuses NaN, which is in every range, and infinity."""
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a finite number")
+    return value
 
 
 def folder_to_write(path: Path) -> Path:
@@ -42,6 +50,12 @@ Width = Annotated[
 Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training images.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images a step.")]
 Rate = Annotated[
-    float, typer.Option("--learning-rate", min=0.0, help="Highest learning rate.")
+    float,
+    typer.Option(
+        "--learning-rate", min=0.0, help="Highest learning rate.", callback=finite
+    ),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace a run that is there.")
 ]
 Seed = Annotated[int, typer.Option(help="Of weights and order.")]

@@ -13,6 +13,7 @@ from keras_kd.cli.options import (
     Epochs,
     NTrain,
     Out,
+    Overwrite,
     Rate,
     Seed,
     Width,
@@ -36,26 +37,35 @@ def command(
     n_train: NTrain = None,
     data_folder: DataFolder = None,
     seed: Seed = 0,
+    overwrite: Overwrite = False,
 ) -> None:
     """Train a teacher on labels and record its trajectory."""
     settings = dict(locals())
+    run_folder.check_free(out, overwrite, records=True)
     from keras_kd import datasets, experiments
+    from keras_kd.arguments import check_fraction
+    from keras_kd.teachers import TeacherTrajectory
 
     data = datasets.load(dataset, folder=data_folder, n_train=n_train)
     teacher = experiments.build(
         network, data.x_train.shape[1:], data.classes, seed=seed, width=width
     )
+    if ema is not None:  # what is there stays, until all is known to be right
+        check_fraction("ema", ema)
+    run_folder.clear(out)
     with training_progress() as progress:
         run = experiments.train_teacher(
             teacher,
             data,
-            out / "trajectory",
+            out / run_folder.TRAJECTORY,
             epochs=epochs,
             batch_size=batch_size,
             learning_rate=learning_rate,
             every=every,
             ema=ema,
+            overwrite=overwrite,
             seed=seed,
             callbacks=[training_bar(progress, f"teacher {network}", epochs)],
         )
-    run_folder.write(out, teacher, run, settings)
+    last = TeacherTrajectory(out / run_folder.TRAJECTORY)[-1]
+    run_folder.write(out, teacher, run, settings, last.sha256)

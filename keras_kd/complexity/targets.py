@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from keras_kd.arguments import check_choice, check_number
+from keras_kd.arguments import check_choice, check_temperature
 from keras_kd.complexity.arguments import check_kind, check_outputs
 from keras_kd.outputs import KindName
 
@@ -52,7 +52,7 @@ def soft_targets(
     >>> soft_targets(np.log([[1.0, 3.0]])).tolist()
     [[-0.25, 0.25]]
     """
-    temperature = check_number("temperature", temperature, above=0)
+    temperature = check_temperature("temperature", temperature)
     check_choice(
         "kind",
         kind,

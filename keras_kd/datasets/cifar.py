@@ -1,11 +1,10 @@
 """Reads CIFAR-10 and CIFAR-100 as their authors distribute them."""
 
-import pickle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from keras_kd.datasets.array_pickle import read_array_pickle
 from keras_kd.datasets.keras_cache import keras_cache
 from keras_kd.datasets.raw import Raw
 
@@ -31,6 +30,9 @@ def read_cifar(name: str, folder: Path | None) -> Raw | None:
     Returns:
         32x32 images from 0 to 255, or `None` if a file is missing.
 
+    Raises:
+        ValueError: a file is damaged, or holds something else.
+
     Source: Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
     """
     inner, train, test, key = _LAYOUTS[name]
@@ -45,17 +47,18 @@ def read_cifar(name: str, folder: Path | None) -> Raw | None:
 
 
 def _read_batch(path: Path, key: bytes) -> tuple[np.ndarray, np.ndarray]:
-    with path.open("rb") as file:
-        batch = _ArraysOnly(file, encoding="bytes").load()
-    images = np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, 32, 32)
-    return images.transpose(0, 2, 3, 1), np.asarray(batch[key])
-
-
-class _ArraysOnly(pickle.Unpickler):
-    # A pickle can run any function that it names.
-    def find_class(self, module: str, name: str) -> Any:
-        if module.startswith("numpy") and name in ("_reconstruct", "ndarray", "dtype"):
-            return super().find_class(module, name)
-        if (module, name) == ("_codecs", "encode"):
-            return super().find_class(module, name)
-        raise pickle.UnpicklingError(f"CIFAR files hold no {module}.{name}.")
+    try:
+        batch = read_array_pickle(path.read_bytes())
+        images = batch[b"data"].reshape(-1, 3, 32, 32)
+        labels = np.array(batch[key])
+        if labels.dtype.kind != "i" or labels.shape != images.shape[:1]:
+            raise ValueError(
+                f"{len(images)} images have labels of shape {labels.shape} and dtype "
+                f"{labels.dtype}"
+            )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"'{path}' must be a file of CIFAR's \"python version\", images of "
+            f"32x32x3 bytes and their labels. Received: {error}"
+        ) from error
+    return images.transpose(0, 2, 3, 1), labels

@@ -2,11 +2,17 @@
 
 import gzip
 import math
+import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 _UNSIGNED_BYTES = b"\x00\x00\x08"
+
+# Twenty times as many bytes as MNIST's 60,000 images.
+_LARGEST = 2**30
+_MOST_DIMENSIONS = 4
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -17,19 +23,34 @@ def read_idx(path: Path) -> np.ndarray:
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            content = file.read()
-    except (gzip.BadGzipFile, EOFError) as error:
+            return _read(file, path)
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise ValueError(f"'{path}' is not a whole gzip file: {error}") from error
-    if content[:3] != _UNSIGNED_BYTES or len(content) < 4:
+
+
+def _read(file: BinaryIO | gzip.GzipFile, path: Path) -> np.ndarray:
+    """The header first, and then no more than it announces: a few bytes inflate to any
+    number of them."""
+    start = file.read(4)
+    if start[:3] != _UNSIGNED_BYTES or len(start) < 4:
         raise ValueError(f"'{path}' is not an IDX file of bytes.")
-    dimensions = content[3]
-    start = 4 + 4 * dimensions
-    if len(content) < start:
+    dimensions = start[3]
+    header = file.read(4 * dimensions)
+    if len(header) < 4 * dimensions:
         raise ValueError(f"'{path}' is cut short within its header.")
-    shape = tuple(np.frombuffer(content[4:start], ">u4").tolist())
-    if math.prod(shape) != len(content) - start:
+    shape = tuple(np.frombuffer(header, ">u4").tolist())
+    size = math.prod(shape)
+    if size > _LARGEST or dimensions > _MOST_DIMENSIONS:
         raise ValueError(
-            f"'{path}' must hold {math.prod(shape)} bytes, shape {shape}, after its "
-            f"header. Received: {len(content) - start} bytes."
+            f"'{path}' must hold images or labels, at most {_LARGEST} bytes of them. "
+            f"Received: shape {shape}"
         )
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    content = file.read(size)
+    more = file.read(1)
+    if len(content) != size or more:
+        received = "more" if more else f"{len(content)} bytes"
+        raise ValueError(
+            f"'{path}' must hold {size} bytes, shape {shape}, after its header. "
+            f"Received: {received}."
+        )
+    return np.frombuffer(content, np.uint8).reshape(shape)

@@ -16,7 +16,7 @@ from keras_kd.datasets.mnist import (
     read_mnist,
 )
 from keras_kd.datasets.overlay import overlay_pairs
-from keras_kd.datasets.raw import Raw
+from keras_kd.datasets.raw import Raw, check_raw
 from keras_kd.datasets.subset import balanced_subset
 from keras_kd.datasets.tiny_imagenet import find_tiny_imagenet, read_images
 
@@ -30,6 +30,11 @@ _CLASSES = {
     "cifar100": 100,
     "binary_cifar100": 2,
     "tiny_imagenet": 200,
+}
+_MADE_OF = {
+    "binary_fashion_mnist": "fashion_mnist",
+    "fashion_overlay": "fashion_mnist",
+    "binary_cifar100": "cifar100",
 }
 
 
@@ -100,15 +105,22 @@ def load(
         raise FileNotFoundError(
             f"`folder` must be an existing folder. Received: folder='{folder}'"
         )
-    raw = _read(name, folder)
+    source = _MADE_OF.get(name, name)
+    raw = _read(source, folder)
+    if source != "tiny_imagenet":  # whose images are decoded once they are chosen
+        check_raw(raw, source, _CLASSES[source])
+    if name.startswith("binary_"):
+        half = _CLASSES[source] // 2
+        raw = raw._replace(y_train=raw.y_train >= half, y_test=raw.y_test >= half)
     if name == "fashion_overlay":
         raw = _overlay(raw, n_train, n_test, seed)
     else:
         raw = _choose(raw, n_train, n_test, seed)
-    if name == "tiny_imagenet":
+    if source == "tiny_imagenet":
         raw = raw._replace(
             x_train=read_images(raw.x_train), x_test=read_images(raw.x_test)
         )
+        check_raw(raw, source, _CLASSES[source])
     largest = 16 if name == "digits" else 255
     return Dataset(
         name,
@@ -126,16 +138,10 @@ def _read(name: str, folder: Path | None) -> Raw:
             return read_digits()
         case "mnist":
             return read_mnist(folder) or _read_tfds(name, folder)
-        case "fashion_mnist" | "fashion_overlay":
-            return read_fashion_mnist(folder) or _read_tfds("fashion_mnist", folder)
+        case "fashion_mnist":
+            return read_fashion_mnist(folder) or _read_tfds(name, folder)
         case "cifar10" | "cifar100":
             return read_cifar(name, folder) or _read_tfds(name, folder)
-        case "binary_cifar100":
-            raw = _read("cifar100", folder)
-            return raw._replace(y_train=raw.y_train >= 50, y_test=raw.y_test >= 50)
-        case "binary_fashion_mnist":
-            raw = _read("fashion_mnist", folder)
-            return raw._replace(y_train=raw.y_train >= 5, y_test=raw.y_test >= 5)
     found = find_tiny_imagenet(folder)
     if found is None:
         raise FileNotFoundError(

@@ -1,5 +1,6 @@
 """Reads MNIST and Fashion-MNIST from local IDX files."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -24,14 +25,23 @@ def read_mnist(folder: Path | None) -> Raw | None:
 
     Returns:
         28x28 images from 0 to 255, or `None` if there are no files.
+
+    Raises:
+        ValueError: a file is damaged, or images and labels do not match.
     """
     if folder is not None:
         return read_idx_folder(folder)
     path = keras_cache() / "mnist.npz"
     if not path.exists():
         return None
-    with np.load(path) as arrays:
-        return Raw(**{field: arrays[field] for field in _FILES})
+    try:
+        with np.load(path) as arrays:
+            return Raw(**{field: arrays[field] for field in _FILES})
+    except (ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"'{path}' must be Keras's file of MNIST, with the arrays "
+            f"{', '.join(_FILES)}. Delete it to have it fetched anew. Received: {error}"
+        ) from error
 
 
 def read_fashion_mnist(folder: Path | None) -> Raw | None:

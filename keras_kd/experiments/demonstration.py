@@ -100,6 +100,7 @@ def demo(
                 data,
                 trajectory_folder,
                 ema=setting.ema,
+                overwrite=True,
                 seed=seed,
                 callbacks=watch("teacher"),
                 **common,

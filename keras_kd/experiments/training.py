@@ -52,11 +52,12 @@ def train_teacher(
     learning_rate: float = 0.1,
     every: int = 1,
     ema: float | None = None,
+    overwrite: bool = False,
     seed: int = 0,
     callbacks: list[keras.callbacks.Callback] | None = None,
 ) -> Run:
     """Trains `teacher` on labels, its trajectory recorded in `folder`."""
-    recorder = TrajectoryRecorder(folder, every=every, ema=ema)
+    recorder = TrajectoryRecorder(folder, every=every, ema=ema, overwrite=overwrite)
     return _train(
         "teacher",
         teacher,
@@ -135,6 +136,7 @@ def distill(
         final = teacher
     elif trajectory is not None:
         final = trajectory.load(-1)
+        _check_data(final, dataset)
     elif mode == "none":
         final = None
     else:
@@ -166,6 +168,21 @@ def distill(
         seed,
         callbacks,
     )
+
+
+def _check_data(teacher: keras.Model, dataset: Dataset) -> None:
+    """Refuses a teacher that was not made for images and classes like these."""
+    for what, wanted, found in (
+        ("images of shape", teacher.input_shape[1:], dataset.x_train.shape[1:]),
+        ("classes", teacher.output_shape[-1], dataset.classes),
+    ):
+        is_open = isinstance(wanted, tuple) and None in wanted
+        if wanted != found and not is_open:
+            raise ValueError(
+                "`dataset` must be one like the teacher's. Received: teacher "
+                f"'{teacher.name}' for {what} {wanted}, and {what} {found}. Name the "
+                "data set that the teacher was trained on (--dataset)."
+            )
 
 
 def _train(

@@ -8,7 +8,7 @@ from keras import ops
 from keras_kd.arguments import check_layer_name
 from keras_kd.forward import (
     call_without_side_effects,
-    example_inputs,
+    on_an_example,
     output_shapes,
 )
 from keras_kd.losses.feature_maps import check_channels_last, pool_to_same_size
@@ -203,7 +203,9 @@ def _feature_shape(model: keras.Model, path: str | None, partner: keras.Model) -
         )
     if path is not None:
         return output_shapes(model, [path], partner)[path]
-    outputs = call_without_side_effects(model, example_inputs(model, partner))
+    outputs = on_an_example(
+        model, lambda zeros: call_without_side_effects(model, zeros), partner
+    )
     if keras.tree.is_nested(outputs):
         raise ValueError(
             "FeatureHint needs the name of a layer in a model with several outputs. "

@@ -7,6 +7,7 @@ outside of all layers get the same treatment with the whole model.
 """
 
 import functools
+import threading
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -20,6 +21,7 @@ from keras_kd.forward import tapped_by, watching
 from keras_kd.ntk.factors import Explicit, Factor
 from keras_kd.ntk.opaque import OpaqueCall, gradients_of
 from keras_kd.ntk.outputs import logits_of
+from keras_kd.ntk.plain_calls import weights_lock
 from keras_kd.ntk.roles import Roles
 from keras_kd.ntk.rules.site import Parts, Site
 
@@ -173,7 +175,8 @@ class Capture:
         self.roles = roles
         self.unreachable: list[Any] = []
         self.without_examples: list[Any] = []
-        self._recorder: Recorder | None = None
+        # From `_record` to `_factors` of one pass, which is one thread's.
+        self._of_thread = threading.local()
         # What makes factors of the tensors of one compiled shape.
         self._makers: dict[Any, list[tuple[Callable[..., Factor], int]]] = {}
         self._compiled = backend.compile_capture(self._record, self._factors)
@@ -188,7 +191,7 @@ class Capture:
         recorder = Recorder(self.roles)
         with watching(self.roles.layers, recorder), tapped_by(tap):
             outputs = logits_of(self._model(), inputs, trainable, non_trainable)
-        self._recorder = recorder
+        self._of_thread.recorder = recorder
         self.unreachable = recorder.unreachable
         arrays = {k: v for site in recorder.sites for k, v in site.arrays.items()}
         return outputs, arrays
@@ -202,9 +205,9 @@ class Capture:
         cotangents: Any,
         tapped: dict[str, Any],
     ) -> list[Any]:
-        model, recorder = self._model(), self._recorder
+        model = self._model()
+        recorder: Recorder = self._of_thread.__dict__.pop("recorder")
         assert model is not None
-        assert recorder is not None
         if trainable is None or non_trainable is None:
             trainable = [v.value for v in model.trainable_variables]
             non_trainable = [v.value for v in model.non_trainable_variables]
@@ -232,7 +235,6 @@ class Capture:
             makers.append((make, len(made_of)))
             tensors += made_of
         self._makers[tuple(cotangents.shape)] = makers
-        self._recorder = None
         return tensors
 
     def _whole_model(
@@ -258,10 +260,11 @@ class Capture:
         """The model's trainable and other values, as they are, on a device."""
         model = self._model()
         assert model is not None
-        values: Values = (
-            [v.value for v in model.trainable_variables],
-            [v.value for v in model.non_trainable_variables],
-        )
+        with weights_lock:
+            values: Values = (
+                [v.value for v in model.trainable_variables],
+                [v.value for v in model.non_trainable_variables],
+            )
         if device is not None:
             values = backend.put(values, device)
         return values
@@ -279,7 +282,8 @@ class Capture:
         Returns:
             What `finish` takes.
         """
-        return cotangents.shape, *self._compiled(*values, inputs, cotangents)
+        with weights_lock:
+            return cotangents.shape, *self._compiled(*values, inputs, cotangents)
 
     def finish(self, started: tuple[Any, ...]) -> tuple[NDArray[Any], list[Factor]]:
         """The outputs `(m, k)` and the factors, every variable in one of them."""

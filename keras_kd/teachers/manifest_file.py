@@ -1,12 +1,11 @@
 """The file that makes a folder a trajectory or a cache: JSON that says what it is."""
 
 import dataclasses
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from keras_kd.files import write_json
+from keras_kd.files import read_json, write_json
 from keras_kd.outputs import KINDS
 
 T = TypeVar("T")
@@ -43,14 +42,14 @@ class ManifestFile:
             ValueError: it is not one; the message names file and reason.
         """
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise FileNotFoundError(
                 f"There is no {self.about} in '{path.parent}': {path} is missing. "
                 f"{self.made}"
             ) from error
         except ValueError as error:
-            raise self._unreadable(path, f"it is not valid JSON ({error})") from error
+            raise self._unreadable(path, f"it is not valid JSON ({error})") from None
         if not isinstance(content, dict) or content.get("format") != self.format:
             raise self._unreadable(path, f"it does not say 'format': '{self.format}'")
         if content.get("version") != self.version:
@@ -72,7 +71,9 @@ class ManifestFile:
         write_json(path, {**head, **content})
 
     def _unreadable(self, path: Path, reason: str) -> ValueError:
-        return ValueError(f"The {self.called} {path} cannot be read: {reason}.")
+        return ValueError(
+            f"The {self.called} {path} cannot be read: {reason}. {self.made}"
+        )
 
 
 def read_output_kinds(content: Mapping[str, Any]) -> list[str | None] | None:

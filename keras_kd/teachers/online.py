@@ -49,9 +49,10 @@ class OnlineTeacher(keras.callbacks.Callback):
             the length is not known, an epoch counts `total_steps / epochs` batches.
 
     Raises:
-        ValueError: an argument is out of range. When training begins, and before
-            anything has changed: the length of the data set is not known, the
-            trajectory does not fit the teacher, or a file of it is missing,
+        ValueError: an argument is out of range, or the trajectory has lost
+            checkpoints (`TrajectoryRecorder` says when that happens). When training
+            begins, and before anything has changed: the length of the data set is not
+            known, the trajectory does not fit the teacher, or a file of it is missing,
             truncated, or not finite.
         TypeError: `trajectory` or `schedule` is something else.
 
@@ -83,6 +84,8 @@ class OnlineTeacher(keras.callbacks.Callback):
                 "`keras_kd.SupervisionCache` of one. "
                 f"Received: trajectory={trajectory!r}"
             )
+        if isinstance(trajectory, TeacherTrajectory):
+            trajectory.check_complete()
         self.trajectory: Any = trajectory
         self.schedule = as_schedule(schedule)
         self.hold = as_hold(hold)

@@ -67,3 +67,37 @@ def test_subclassed_graph_as_teacher(tmp_path):
         teacher.get_weights(), loaded.teacher.get_weights(), strict=True
     ):
         np.testing.assert_array_equal(one, other)
+
+
+class Tagger(keras.Model):
+    """A subclassed model of a dictionary of inputs."""
+
+    def __init__(self, width, **kwargs):
+        super().__init__(**kwargs)
+        self.embed = keras.layers.Embedding(9, width)
+        self.blocks = [keras.layers.Dense(width, activation="relu") for _ in range(2)]
+        self.head = keras.layers.Dense(CLASSES)
+
+    def call(self, inputs):
+        x = self.embed(inputs["token_ids"])
+        x = x * keras.ops.cast(inputs["padding_mask"], x.dtype)[..., None]
+        for block in self.blocks:
+            x = block(x)
+        return self.head(keras.ops.mean(x, axis=1))
+
+
+def test_hints_between_subclassed_models_of_dictionaries():
+    rng = np.random.default_rng(0)
+    x = {
+        "token_ids": rng.integers(0, 9, (32, 6)).astype("int32"),
+        "padding_mask": rng.integers(0, 2, (32, 6)).astype("bool"),
+    }
+    teacher, student = Tagger(8), Tagger(4)
+    for model in (teacher, student):
+        model({key: value[:2] for key, value in x.items()})
+    hint = FeatureHint("blocks/0", "blocks/-1")
+    distiller = Distiller(teacher, student, {"hint": hint, "soft": SoftTargets()})
+    assert tuple(hint.projection.kernel.shape) == (4, 8)
+    distiller.compile(keras.optimizers.Adam(0.01), sparse_loss())
+    history = distiller.fit(x, epochs=8, verbose=0).history
+    assert history["hint_loss"][-1] < history["hint_loss"][0]

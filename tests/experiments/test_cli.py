@@ -136,7 +136,6 @@ def test_errors_write_nothing(args, message, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["distill", "out", "--teacher", "nowhere"], "There is no teacher trajectory"),
         (["train-teacher", "out", "--data-folder", "nowhere"], "`folder` must be"),
         (["train-teacher", "out", "--ema", "1"], "`ema` must be in (0, 1)"),
     ],

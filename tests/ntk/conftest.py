@@ -1,7 +1,11 @@
+import fcntl
+import hashlib
+import importlib.metadata
 import importlib.util
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,14 +36,38 @@ def float64():
 
 
 @pytest.fixture(scope="session")
-def oracle(tmp_path_factory):
+def oracle(pytestconfig):
     """`oracle(name)`: the Jacobian of a case or network, from another process.
 
     It runs PyTorch, if that is there: it needs no compilation, and is mostly not what
-    the library runs on here.
+    the library runs on here. What it has found serves the runs of the other backends,
+    until something that it depends on changes.
     """
     backend = "torch" if importlib.util.find_spec("torch") else BACKEND
-    path = tmp_path_factory.mktemp("oracle") / "jacobians.npz"
+    folder = pytestconfig.cache.mkdir("ntk_oracle")
+    path = folder / f"{_oracle_depends_on(backend)}.npz"
+    with open(folder / "lock", "w") as lock:
+        # Of two runs, one finds the Jacobians and the other waits for them.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            for outdated in folder.glob("*.npz"):
+                outdated.unlink()
+            unfinished = folder / "unfinished.npz"
+            _run_oracle(backend, unfinished)
+            os.replace(unfinished, path)
+    with np.load(path) as file:
+        known = dict(file)
+
+    def find(name, here=False):
+        # Keras does not run all of them there.
+        if here or name not in known:
+            known[name] = importlib.import_module("oracle_of_cases").jacobian_of(name)
+        return known[name]
+
+    return find
+
+
+def _run_oracle(backend, path):
     subprocess.run(
         [sys.executable, "oracle_of_cases.py", str(path), *CASES, *NETWORKS],
         cwd=os.path.dirname(__file__),
@@ -53,13 +81,19 @@ def oracle(tmp_path_factory):
         },
         check=True,
     )
-    with np.load(path) as file:
-        known = dict(file)
 
-    def find(name, here=False):
-        # Keras does not run all of them there.
-        if here or name not in known:
-            known[name] = importlib.import_module("oracle_of_cases").jacobian_of(name)
-        return known[name]
 
-    return find
+def _oracle_depends_on(backend):
+    """A digest of the tests' models, the names asked for, and what runs them."""
+    tests = Path(__file__).parent
+    library = tests.parents[1] / "keras_kd"
+    files = [*tests.glob("*.py"), *library.rglob("*.py"), tests.parent / "float64.py"]
+    versions = [
+        # Of the environment: what is laid over it comes first.
+        list(importlib.metadata.distributions(name=name))[-1].version
+        for name in ("keras", backend, "numpy")
+    ]
+    digest = hashlib.sha256(repr((backend, versions, *CASES, *NETWORKS)).encode())
+    for file in sorted(files):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

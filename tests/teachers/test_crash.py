@@ -97,7 +97,7 @@ def test_a_fault_at_any_moment(tmp_path, monkeypatch, after):
         folder = shutil.copytree(former, tmp_path / f"{at}")
         with monkeypatch.context() as patch:
             faults = Faults(patch, at, after)
-            recorder = TrajectoryRecorder(folder)
+            recorder = TrajectoryRecorder(folder, overwrite=True)
             try:
                 train_by_hand(model, recorder, epochs=3, steps=2, initial_epoch=1)
             except Fault:
@@ -108,9 +108,8 @@ def test_a_fault_at_any_moment(tmp_path, monkeypatch, after):
         seen.add(tuple(steps))
         assert steps in ([2, 4, 6], [2], [2, 4])
         # The next start removes what was left, and only that.
-        train_by_hand(
-            model, TrajectoryRecorder(folder), epochs=2, steps=2, initial_epoch=1
-        )
+        recorder = TrajectoryRecorder(folder, overwrite=True)
+        train_by_hand(model, recorder, epochs=2, steps=2, initial_epoch=1)
         assert check(folder) == [2, 4]
         assert len(list(folder.iterdir())) == 3
     assert faults.calls == at - 1 > 15
@@ -126,7 +125,9 @@ def test_kill_9(tmp_path):
         from keras_kd.teachers import TrajectoryRecorder
         model = make_model()
         while True:
-            recorder = TrajectoryRecorder({str(tmp_path)!r}, 1, "step", ema=0.9)
+            recorder = TrajectoryRecorder(
+                {str(tmp_path)!r}, 1, "step", ema=0.9, overwrite=True
+            )
             train_by_hand(model, recorder, epochs=4)
             train_by_hand(model, recorder, epochs=4, initial_epoch=2)
         """
@@ -140,6 +141,7 @@ def test_kill_9(tmp_path):
         process.kill()
         process.wait()
     check(tmp_path)
-    train_by_hand(make_model(), TrajectoryRecorder(tmp_path), epochs=2)
+    recorder = TrajectoryRecorder(tmp_path, overwrite=True)
+    train_by_hand(make_model(), recorder, epochs=2)
     assert check(tmp_path) == [3, 6]
     assert len(list(tmp_path.iterdir())) == 3

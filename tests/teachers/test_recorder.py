@@ -245,7 +245,7 @@ def test_resuming_an_earlier_epoch_truncates(tmp_path):
     train_by_hand(model, TrajectoryRecorder(tmp_path, 2, "step"), epochs=4)
     assert [c.step for c in TeacherTrajectory(tmp_path)] == [2, 4, 6, 8, 10, 12]
     before = files(tmp_path)
-    recorder = TrajectoryRecorder(tmp_path, 2, "step")
+    recorder = TrajectoryRecorder(tmp_path, 2, "step", overwrite=True)
     with pytest.raises(KeyboardInterrupt):
         train_by_hand(model, recorder, Crash(2), epochs=4, initial_epoch=2)
     trajectory = TeacherTrajectory(tmp_path)
@@ -264,7 +264,7 @@ def test_beginning_at_epoch_0_begins_anew(tmp_path):
     model = make_teacher()
     train_by_hand(model, TrajectoryRecorder(tmp_path), epochs=4)
     # Another spacing, length of epoch and averaging: nothing of before is left.
-    recorder = TrajectoryRecorder(tmp_path, ema=0.9)
+    recorder = TrajectoryRecorder(tmp_path, ema=0.9, overwrite=True)
     train_by_hand(model, recorder, epochs=2, steps=7)
     trajectory = TeacherTrajectory(tmp_path)
     assert [c.step for c in trajectory] == [7, 14]
@@ -309,7 +309,8 @@ def test_another_models_folder_is_refused(tmp_path):
         model = keras.Sequential(
             [keras.Input((5,)), keras.layers.Dense(4), keras.layers.Dense(3)]
         )
-        train_by_hand(model, TrajectoryRecorder(unnamed), epochs=1)
+        recorder = TrajectoryRecorder(unnamed, overwrite=True)
+        train_by_hand(model, recorder, epochs=1)
 
 
 def test_an_unreadable_manifest_is_not_overwritten(tmp_path):
@@ -433,4 +434,4 @@ def test_wrong_arguments(tmp_path, arguments, message):
 def test_a_folder_that_is_a_file(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=r"must be a folder\. Received: '.*file'"):
-        train_by_hand(make_teacher(), TrajectoryRecorder(tmp_path / "file"), epochs=1)
+        TrajectoryRecorder(tmp_path / "file")

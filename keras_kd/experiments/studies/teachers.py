@@ -177,9 +177,12 @@ class Teachers:
             return
         make_folder(folder)
         teacher = self._build(recipe.teacher)
-        recorders = [TrajectoryRecorder(folder / "trajectory")]
+        # Without a record, what is there is this training's, interrupted.
+        recorders = [TrajectoryRecorder(folder / "trajectory", overwrite=True)]
         if any(METHODS[name].averaged for name in recipe.methods):
-            recorders.append(TrajectoryRecorder(folder / "averaged", ema=recipe.ema))
+            recorders.append(
+                TrajectoryRecorder(folder / "averaged", ema=recipe.ema, overwrite=True)
+            )
         label = f"teacher {recipe.teacher}, seed {self.seed}"
         snapshot = Snapshot(folder / "snapshot.npz")
         history, seconds = fit(

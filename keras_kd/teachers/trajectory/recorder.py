@@ -1,18 +1,17 @@
 """TrajectoryRecorder: records a teacher while it trains."""
 
-import math
 import os
 from collections.abc import Mapping
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, Literal
 
 import keras
 import numpy as np
 
-from keras_kd.arguments import check_fraction, check_integer, check_number
+from keras_kd.arguments import check_boolean, check_folder, check_fraction
 from keras_kd.backend import WeightAverage
 from keras_kd.teachers.known_kinds import kinds_of_model
+from keras_kd.teachers.trajectory.spacing import Spacing
 from keras_kd.teachers.trajectory.writer import TrajectoryWriter
 
 
@@ -24,10 +23,28 @@ class TrajectoryRecorder(keras.callbacks.Callback):
     which step, epoch and metrics it was taken. The state after the last batch is
     always recorded. The teacher trains exactly as it would without the recorder.
 
-    A crash, at any moment, leaves a trajectory that can be read. When training is
-    resumed at a later epoch (`initial_epoch`, `keras.callbacks.BackupAndRestore`),
-    what had been recorded after that epoch is removed; when it starts at epoch 0,
-    all of it is. A folder with the trajectory of another architecture is refused.
+    A crash, at any moment, leaves a trajectory that can be read. When a training that
+    was interrupted is resumed at a later epoch (`initial_epoch`,
+    `keras.callbacks.BackupAndRestore`), what had been recorded after that epoch is
+    recorded anew. Nothing else is replaced without `overwrite=True`: a finished
+    trajectory can only be gone on with, one that got beyond its first epoch is not
+    begun again, and the trajectory of another architecture is refused. A folder has
+    one recorder at a time, of this process or another.
+
+    The order of the recorder and `BackupAndRestore` does not matter. Where a crash
+    falls between the two, the backup being written and the checkpoint not yet, the
+    restored weights are that checkpoint: it is recorded when training goes on, without
+    its metrics. An average (`ema`) cannot be had back: then a warning says which steps
+    are lost, the manifest holds it, and `OnlineTeacher` refuses the trajectory. With
+    the recorder first, `callbacks=[recorder, backup]`, that cannot happen.
+
+    A kill can also leave a backup that `BackupAndRestore` itself cannot read
+    (`JSONDecodeError`, or an error of HDF5, as `fit` begins);
+    `BackupAndRestore(..., double_checkpoint=True)` makes it rarer. Delete its folder
+    then, and go on from the trajectory, with an optimizer that begins anew:
+    `trajectory = keras_kd.TeacherTrajectory(folder)`,
+    `trajectory.load(-1, teacher)`,
+    `teacher.fit(..., initial_epoch=trajectory[-1].epoch, callbacks=[recorder])`.
 
     With `ema`, an exponential moving average of the weights is recorded instead of the
     weights: in a phase of high learning rate it is often much the better teacher. All
@@ -51,11 +68,13 @@ class TrajectoryRecorder(keras.callbacks.Callback):
             have passed.
         ema: decay per step, in (0, 1), of the average to record. `None` records the
             weights themselves.
+        overwrite: whether what the folder holds already may be replaced.
 
     Raises:
         ValueError: an argument is out of range. When training begins, and before
-            anything is written: the folder holds the trajectory of another model, or
-            the model cannot be rebuilt from its config.
+            anything is written: the folder holds a trajectory that would be cut or
+            that is of another model, or the model cannot be rebuilt from its config.
+        BlockingIOError: another recorder is at work in the folder.
 
     Example:
 
@@ -80,18 +99,12 @@ class TrajectoryRecorder(keras.callbacks.Callback):
         unit: Literal["epoch", "step"] = "epoch",
         growth: float | Fraction | None = None,
         ema: float | None = None,
+        overwrite: bool = False,
     ) -> None:
         super().__init__()
-        self.folder = Path(folder)
-        self.every = check_integer("every", every, at_least=1)
-        if unit not in ("epoch", "step"):
-            raise ValueError(f"`unit` must be 'epoch' or 'step'. Received: unit={unit}")
-        self.unit = unit
-        self.growth: Fraction | None = None
-        if growth is not None:
-            check_number("growth", growth, above=1, expected="> 1")
-            # As written: 1.1 means 11/10, so that ten times it is 11.
-            self.growth = Fraction(str(growth))
+        self.folder = check_folder("folder", folder)
+        self.spacing = Spacing.of(every, unit, growth)
+        self.overwrite = check_boolean("overwrite", overwrite)
         self.ema = None if ema is None else check_fraction("ema", ema)
 
         self._writer: Any = None
@@ -109,8 +122,16 @@ class TrajectoryRecorder(keras.callbacks.Callback):
         self._last_logs: Mapping[str, Any] = {}
 
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        if self._writer is not None:  # an exception has ended the training before
+            self._writer.close()
         self._writer = TrajectoryWriter(
-            self.folder, self.model, self.ema, output_kinds=kinds_of_model(self.model)
+            self.folder,
+            self.model,
+            self.ema,
+            output_kinds=kinds_of_model(self.model),
+            spacing=self.spacing,
+            overwrite=self.overwrite,
+            training=self.params,
         )
         self._steps_per_epoch = self.params["steps"]
         self._average = None
@@ -132,7 +153,7 @@ class TrajectoryRecorder(keras.callbacks.Callback):
         if batch == 0:
             return
         self._account(batch)
-        if self.unit == "step" and self._step >= self._due:
+        if self.spacing.unit == "step" and self._step >= self._due:
             self._record(self._epoch, self.model.get_metrics_result())
 
     def on_train_batch_end(
@@ -146,8 +167,7 @@ class TrajectoryRecorder(keras.callbacks.Callback):
         if self._steps_per_epoch is None:
             self._steps_per_epoch = self._accounted
         self._last_logs = dict(logs or {})
-        position = epoch + 1 if self.unit == "epoch" else self._step
-        if position >= self._due:
+        if self._position(epoch + 1) >= self._due:
             self._record(epoch + 1, self._last_logs)
 
     def on_train_end(self, logs: Mapping[str, Any] | None = None) -> None:
@@ -155,6 +175,8 @@ class TrajectoryRecorder(keras.callbacks.Callback):
             last = self._writer.last
             if last is None or last.step < self._step:
                 self._record(self._epoch + 1, self._last_logs)
+            self._writer.finish()
+        self._writer.close()
         self._writer = self._average = None
 
     @property
@@ -166,10 +188,12 @@ class TrajectoryRecorder(keras.callbacks.Callback):
         self._steps_per_epoch = self._writer.begin(epoch, self._steps_per_epoch)
         self._epoch_start = epoch * (self._steps_per_epoch or 0)
         self._accounted = 0
-        self._due = self._next_due(epoch if self.unit == "epoch" else self._step)
+        self._due = self.spacing.next_due(self._position(epoch))
         self._begun = True
         if self.ema is not None:
             self._begin_average()
+        if self._writer.lacks_present:
+            self._record(epoch, {})
 
     def _begin_average(self) -> None:
         """Begins with the model's weights, or with the average recorded right here."""
@@ -217,16 +241,11 @@ class TrajectoryRecorder(keras.callbacks.Callback):
             steps_per_epoch=self._steps_per_epoch,
             ema_updates=self._ema_updates,
         )
-        self._due = self._next_due(epoch if self.unit == "epoch" else self._step)
+        self._due = self.spacing.next_due(self._position(epoch))
 
-    def _next_due(self, position: int) -> int:
-        """The first moment after `position` to record at, in units."""
-        if self.growth is None:
-            return (position // self.every + 1) * self.every
-        due = self.every
-        while due <= position:
-            due = max(due + 1, math.ceil(due * self.growth))
-        return due
+    def _position(self, epoch: int) -> int:
+        """The present moment, in units of the spacing."""
+        return epoch if self.spacing.unit == "epoch" else self._step
 
     def _bring_weights_back(self) -> None:
         """On JAX, where `fit` holds the state outside the variables."""

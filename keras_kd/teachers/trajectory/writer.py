@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from keras_kd.teachers.trajectory.architecture import (
     variable_specs,
 )
 from keras_kd.teachers.trajectory.bare_copy import bare_copy
+from keras_kd.teachers.trajectory.hold import Hold
 from keras_kd.teachers.trajectory.manifest import Checkpoint, Manifest
 from keras_kd.teachers.trajectory.reader import read_weights
+from keras_kd.teachers.trajectory.spacing import Spacing, shortened
 
 
 class TrajectoryWriter:
@@ -35,10 +38,14 @@ class TrajectoryWriter:
         model: the teacher.
         ema: decay of the average that is recorded, or `None`.
         output_kinds: what each of the teacher's outputs means, or `None`.
+        spacing: at which moments checkpoints are taken.
+        overwrite: whether what the folder holds may be replaced.
+        training: an object that tells this training from others.
 
     Raises:
         ValueError: the folder is a file, or holds something else's trajectory, or the
             model cannot be rebuilt from its config. Nothing has been written.
+        BlockingIOError: another recorder is at work there.
     """
 
     def __init__(
@@ -46,7 +53,10 @@ class TrajectoryWriter:
         folder: Path,
         model: keras.Model,
         ema: float | None,
-        output_kinds: list[str | None] | None = None,
+        output_kinds: list[str | None] | None,
+        spacing: Spacing,
+        overwrite: bool,
+        training: object,
     ) -> None:
         self._copy = bare_copy(model)
         self._manifest = Manifest(
@@ -58,8 +68,30 @@ class TrajectoryWriter:
             ema=ema,
             checkpoints=(),
             output_kinds=output_kinds,
+            finished=False,
+            spacing=spacing,
         )
-        self._former = _read_former(self._manifest, model.name)
+        self._overwrite = overwrite
+        self._training = training
+        self._hold = None
+        self._former: Manifest | None = None
+        self._foreign: ValueError | None = None
+        self.lacks_present = False
+        """Whether the checkpoint of the step at which training resumes is missing."""
+        if check_folder("folder", folder).exists():
+            self._hold = Hold(folder, training)
+            try:
+                self._former = _read_former(self._manifest, model.name)
+            except ValueError as error:
+                if not overwrite:
+                    self.close()
+                    raise
+                self._foreign = error
+
+    def close(self) -> None:
+        """Lets other recorders into the folder."""
+        if self._hold is not None:
+            self._hold.let_go()
 
     @property
     def last(self) -> Checkpoint | None:
@@ -84,8 +116,12 @@ class TrajectoryWriter:
         """
         former = self._former
         kept: tuple[Checkpoint, ...] = ()
+        lost: tuple[int, ...] = ()
+        start = 0
         output_kinds = self._manifest.output_kinds
         if epoch > 0:
+            if self._foreign is not None:
+                raise self._foreign
             if former is not None and steps_per_epoch is None:
                 steps_per_epoch = former.steps_per_epoch
             if steps_per_epoch is None:
@@ -94,25 +130,71 @@ class TrajectoryWriter:
                     f"Received: initial epoch {epoch} and a data set of unknown "
                     "length. Pass `fit(..., steps_per_epoch=...)`."
                 )
-            if former is not None and former.checkpoints:
-                self._check_continues(former, steps_per_epoch)
-                start = epoch * steps_per_epoch
+            start = epoch * steps_per_epoch
+            if former is not None:
+                if former.checkpoints:
+                    self._check_continues(former, steps_per_epoch)
                 kept = tuple(c for c in former.checkpoints if c.step <= start)
+                lost = self._lost(former, kept, start, steps_per_epoch)
                 if not any(output_kinds or ()):
                     output_kinds = former.output_kinds
+        if former is not None and not self._overwrite:
+            _check_may_cut(former, len(kept), epoch)
         self._manifest = dataclasses.replace(
             self._manifest,
             steps_per_epoch=steps_per_epoch,
-            total_steps=kept[-1].step if kept else 0,
+            total_steps=kept[-1].step if kept else start,
             checkpoints=kept,
             output_kinds=output_kinds,
+            lost=lost,
         )
-        make_folder(self._manifest.folder)
-        if former is not None and former.checkpoints != kept:
+        self._take_folder()
+        if former is None or (former.checkpoints, former.lost) != (kept, lost):
             self._manifest.write()
         for leftover in list(self._manifest.leftovers()):
             leftover.unlink()
         return steps_per_epoch
+
+    def _take_folder(self) -> None:
+        folder = self._manifest.folder
+        if self._hold is not None:
+            self._hold.check()
+            return
+        make_folder(folder)
+        self._hold = Hold(folder, self._training)
+        if self._manifest.is_there():  # somebody was quicker, and has ended already
+            self.close()
+            raise BlockingIOError(
+                f"Another TrajectoryRecorder has recorded in '{folder}' since this "
+                "training began. Give each one a folder of its own."
+            )
+
+    def _lost(
+        self,
+        former: Manifest,
+        kept: tuple[Checkpoint, ...],
+        start: int,
+        steps_per_epoch: int,
+    ) -> tuple[int, ...]:
+        """Steps up to `start` at which a checkpoint was due that nobody has."""
+        after = kept[-1].step if kept else min(former.total_steps, start)
+        spacing = former.spacing or self._manifest.spacing
+        assert spacing is not None
+        due = spacing.due_steps(after, start, steps_per_epoch)
+        if start in due and self._manifest.ema is None:
+            self.lacks_present = True  # the model's weights are that checkpoint
+            due.remove(start)
+        if due:
+            warnings.warn(
+                f"The trajectory in '{former.folder}' lacks the checkpoints of "
+                f"{shortened(due)}: training was interrupted before they were "
+                "written, and goes on after them. OnlineTeacher refuses it. Record "
+                "it again with overwrite=True, with callbacks=[recorder, backup] in "
+                "this order, or teach from the checkpoints that there are with "
+                "`TeacherTrajectory.from_files`.",
+                stacklevel=2,
+            )
+        return (*(step for step in former.lost if step <= start), *due)
 
     def _check_continues(self, former: Manifest, steps_per_epoch: int) -> None:
         for name, before, now in (
@@ -165,6 +247,8 @@ class TrajectoryWriter:
                 non_finite = variable.path
 
         path = self._manifest.folder / f"step-{step:08d}.weights.h5"
+        assert self._hold is not None
+        self._hold.check()
         with replacing(path) as temporary:
             self._copy.save_weights(temporary)
             size, digest = temporary.stat().st_size, sha256(temporary)
@@ -187,6 +271,32 @@ class TrajectoryWriter:
             checkpoints=(*self._manifest.checkpoints, checkpoint),
         )
         self._manifest.write()
+
+    def finish(self) -> None:
+        """Notes that training has come to its end."""
+        assert self._hold is not None
+        self._hold.check()
+        self._manifest = dataclasses.replace(self._manifest, finished=True)
+        self._manifest.write()
+
+
+def _check_may_cut(former: Manifest, kept: int, epoch: int) -> None:
+    """Refuses to remove checkpoints that no interrupted training has to give up."""
+    removed = len(former.checkpoints) - kept
+    interrupted = former.finished is False
+    # Who was interrupted in the first epoch, or right after it, begins at epoch 0.
+    short = former.total_steps <= (former.steps_per_epoch or former.total_steps)
+    if not removed or (interrupted and (epoch > 0 or short)):
+        return
+    last = former.checkpoints[-1]
+    raise ValueError(
+        "`folder` must be empty or hold a trajectory that this training continues. "
+        f"Received: '{former.folder}', with {len(former.checkpoints)} checkpoints up "
+        f"to epoch {last.epoch}, of which a training from epoch {epoch} on would "
+        f"replace {removed}. Choose another folder, continue with "
+        f"`fit(..., initial_epoch={last.epoch})`, or have them replaced with "
+        "`TrajectoryRecorder(..., overwrite=True)` (--overwrite)."
+    )
 
 
 def _read_former(manifest: Manifest, model_name: str) -> Manifest | None:
