@@ -72,16 +72,15 @@ def logit_targets(outputs: Any, temperature: float = 1.0, center: bool = True) -
 
 
 def margin(outputs: Any, labels: Any) -> Any:
-    """The least over the labels of the logit with the label's sign, `(...)`.
+    """Each logit with its label's sign, `(..., labels)`.
 
-    Negative where one of them is decided otherwise.
+    Negative where the label is decided otherwise.
 
     Args:
         outputs: `(..., labels)`.
         labels: zeros and ones of the same shape.
     """
-    f = functions_for(outputs)
-    return f.min(f.where(labels == 1, outputs, -outputs), axis=-1)
+    return functions_for(outputs).where(labels == 1, outputs, -outputs)
 
 
 def mean(

@@ -48,7 +48,7 @@ class SupervisionCache(Stages[CachedStage]):
     A sequence of the teacher's stages, `CachedStage`: one for a model, as many as
     there are checkpoints for a trajectory. `OnlineTeacher(cache)` goes through them,
     and without it the last one supervises; `cache.stage(i)` is another one,
-    `cache.mean()` their average.
+    `cache.mean()` their average. `keras_kd.complexity.compare_teachers` ranks them.
 
     Args:
         folder: where `SupervisionCache.build` made it.
@@ -202,6 +202,11 @@ class SupervisionCache(Stages[CachedStage]):
     def teacher_name(self) -> str:
         """The name of the teacher."""
         return self._manifest.teacher
+
+    @property
+    def teacher_outputs(self) -> str:
+        """`"logits"` or `"probabilities"`: what it gave. Logits are held."""
+        return self._manifest.teacher_outputs
 
     @property
     def dtype(self) -> str:
