@@ -61,6 +61,7 @@ lint: $(VENV)/test-ready
 docs: $(VENV)/docs-ready
 	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true KERAS_BACKEND=tensorflow \
 		PATH="$(abspath $(BIN)):$$PATH" $(BIN)/mkdocs build --quiet --strict
+	@ls site/assets/stylesheets/main.*.css >/dev/null || { echo "The pages have no style: the theme's files were left out."; exit 1; }
 
 # The oldest Keras that pyproject.toml admits, laid over the environment.
 test-lowest-keras: $(LOWEST)

@@ -39,17 +39,19 @@ from scipy.stats import rankdata
 
 from keras_kd import TeacherTrajectory, datasets
 from keras_kd.complexity import compare_teachers
-from keras_kd.complexity.ranking.report import CRITERIA
+from keras_kd.complexity.ranking.criteria import CRITERIA, criteria_of
 from keras_kd.datasets import Batches, Dataset
 from keras_kd.experiments import build, evaluate, train_teacher
 from keras_kd.experiments.fitting import optimizer
 from keras_kd.ntk import empirical_ntk
+from keras_kd.outputs import categorical
 
 RESAMPLES = 5_000
 # What a practitioner could go by without any kernel; the first is the one to beat.
 BASELINES = ("teacher_heldout_accuracy", "temperature", "step")
 # The report's own that is no complexity either.
 KERNEL_MACHINE = "heldout_accuracy"
+OF_CLASSES = criteria_of(categorical)
 
 
 def main():
@@ -213,8 +215,8 @@ def criteria(args, folder, data, held, trajectory, checkpoints):
             "temperature": row.temperature,
             "step": trajectory[index].step,
         }
-        for name, more_is_better in CRITERIA.items():
-            value = getattr(row, name)
+        for name in OF_CLASSES:
+            value, more_is_better = getattr(row, name), CRITERIA[name]
             # A ratio to 0 is the worst there is.
             value = np.inf if value is None else value
             values[name] = value if more_is_better else -value
@@ -337,7 +339,7 @@ def print_tables(args, folder, table, accuracies):
     drawn = np.random.default_rng(0).integers(len(pairs), size=(RESAMPLES, len(pairs)))
     resampled = {}
     rows = []
-    names = [*BASELINES, *CRITERIA]
+    names = [*BASELINES, *OF_CLASSES]
     for name in names:
         values = np.array([table[pair][name] for pair in pairs])
         resampled[name] = correlations(values[drawn], mean[drawn])

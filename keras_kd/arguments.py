@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+_COLDEST = 1e-6
+
 
 def check_number(
     argument: str,
@@ -121,6 +123,20 @@ def check_fraction(
     if not (0 < number < 1 or (zero and number == 0) or (one and number == 1)):
         interval = f"in {'[' if zero else '('}0, 1{']' if one else ')'}"
         raise _refusal(argument, value, interval)
+    return number
+
+
+def check_temperature(argument: str, value: object) -> float:
+    """`value` as a temperature, in [1e-6, 1e6].
+
+    Beyond, its square and that of logits over it are out of the range of float32.
+
+    Raises:
+        ValueError: names the argument, the range and the value.
+    """
+    number = check_number(argument, value, above=0)
+    if not _COLDEST <= number <= 1 / _COLDEST:
+        raise _refusal(argument, value, "in [1e-6, 1e6]")
     return number
 
 

@@ -48,7 +48,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield path
         return
     temporary = _temporary(path)
-    # A link that lies there would lead the writer elsewhere.
+    # A crash may have left it; a link there would lead elsewhere.
     temporary.unlink(missing_ok=True)
     try:
         yield temporary

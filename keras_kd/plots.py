@@ -361,6 +361,7 @@ def plot_heat_map(
     label: str,
     more_is_better: bool = True,
     ax: Axes | None = None,
+    texts: ArrayLike | None = None,
 ) -> Axes:
     """A table as a heat map: the darker the better, with a frame around the best.
 
@@ -371,18 +372,32 @@ def plot_heat_map(
         label: what the numbers are.
         more_is_better: whether the largest is the best.
         ax: Matplotlib `Axes`; `None`: of a new figure.
+        texts: what each cell reads, of the shape of `table`; what reads as the best has
+            a frame, too, and a table of one reading is one grey. `None`: three digits.
 
     Returns:
         The `Axes`.
     """
     table = np.asarray(table, float)
+    numbers = [f"{value:.3g}" for value in table.ravel()]
+    read = np.asarray(numbers if texts is None else texts, str).reshape(table.shape)
+    best = np.nanargmax(table) if more_is_better else np.nanargmin(table)
+    as_best = ~np.isnan(table) & (read == read.ravel()[best])
+    one_grey = bool((as_best | np.isnan(table)).all())
+    middle = table.ravel()[best]
     ax = _axes(ax, max(3.0, 1.4 + 0.28 * min(len(rows), _MOST_ROWS)))
     image = ax.imshow(
-        table, cmap="Greys" if more_is_better else "Greys_r", aspect="auto"
+        table,
+        cmap="Greys" if more_is_better else "Greys_r",
+        aspect="auto",
+        vmin=middle - 1 if one_grey else None,
+        vmax=middle + 1 if one_grey else None,
     )
     bar = ax.figure.colorbar(image, ax=ax, label=label)
     if not more_is_better:
         bar.ax.invert_yaxis()
+    if one_grey:
+        bar.set_ticks([middle], labels=[read.ravel()[best]])
     if len(rows) <= _MOST_ROWS:
         for (y, x), value in np.ndenumerate(table):
             if np.isnan(value):
@@ -392,13 +407,13 @@ def plot_heat_map(
             ax.text(
                 x,
                 y,
-                f"{value:.3g}",
+                str(read[y, x]),
                 ha="center",
                 va="center",
                 color="#ffffff" if dark else "#000000",
             )
-    best = np.nanmax(table) if more_is_better else np.nanmin(table)
-    for y, x in np.argwhere(table == best):
+    # Where all are the best, none is.
+    for y, x in np.argwhere(as_best & (not one_grey)):
         # White within black, so that it stands out from any grey.
         for width, colour in ((4, "#000000"), (1.5, "#ffffff")):
             ax.add_patch(_frame(x, y, width, colour))

@@ -19,6 +19,7 @@ compile_forward = _backend.compile_forward
 compile_gradients = _backend.compile_gradients
 enable_op_determinism = _backend.enable_op_determinism
 full_precision = _backend.full_precision
+leaves_tensors = _backend.leaves_tensors
 local_devices = _backend.local_devices
 per_example_gradients = _backend.per_example_gradients
 put = _backend.put
@@ -40,6 +41,7 @@ __all__ = [
     "compile_gradients",
     "enable_op_determinism",
     "full_precision",
+    "leaves_tensors",
     "local_devices",
     "per_example_gradients",
     "put",

@@ -81,6 +81,11 @@ def compile_forward(
     return compiled
 
 
+def leaves_tensors(forward: Callable[[list[Any]], Any], values: Sequence[Any]) -> bool:
+    """Whether numbers are taken out of tensors: what is traced has no numbers yet."""
+    return False
+
+
 def compile_gradients(
     forward: Callable[[Any, Any, Any], Any],
 ) -> Callable[[Any, Any, Any, Any], tuple[Any, list[Any]]]:

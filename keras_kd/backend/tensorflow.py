@@ -96,6 +96,11 @@ def compile_forward(
     return lambda trainable, non_trainable, inputs: function(inputs)
 
 
+def leaves_tensors(forward: Callable[[list[Any]], Any], values: Sequence[Any]) -> bool:
+    """Whether numbers are taken out of tensors: in a graph there are no numbers yet."""
+    return False
+
+
 def compile_gradients(
     forward: Callable[[Any, Any, Any], Any],
 ) -> Callable[[Any, Any, Any, Any], tuple[Any, list[Any]]]:

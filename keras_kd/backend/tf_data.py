@@ -15,6 +15,7 @@ def join(
     shapes: Sequence[tuple[int, ...]],
     joined: Callable[[Any, list[Any]], Any],
     with_labels: bool,
+    view: Callable[[Any], Any],
 ) -> Any:
     """Batches joined by what is found for them, one batch ahead.
 
@@ -27,6 +28,7 @@ def join(
         shapes: of each of these arrays, without the axis of examples.
         joined: `joined(x, found)`, the inputs of the batch with the tensors found.
         with_labels: whether `look_up` wants labels where they are one tensor.
+        view: gives the inputs that are looked up, of all inputs `x`.
 
     Returns:
         A `tf.data.Dataset` of batches whose inputs are what `joined` makes of them.
@@ -48,7 +50,7 @@ def join(
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(
             batch if len(batch) > 1 else batch[0]
         )
-        leaves = tf.nest.flatten(x)
+        leaves = tf.nest.flatten(view(x))
         labels = [y] if tf.is_tensor(y) and with_labels else []
 
         def found_for(number: Any, *arrays: Any) -> list[np.ndarray]:

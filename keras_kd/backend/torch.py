@@ -96,6 +96,23 @@ def compile_forward(
     return compiled
 
 
+def leaves_tensors(forward: Callable[[list[Any]], Any], values: Sequence[Any]) -> bool:
+    """Whether a function takes numbers out of tensors, where no gradient follows.
+
+    It also is where PyTorch cannot tell.
+
+    Args:
+        forward: of tensors like `values`.
+        values: list of tensors.
+    """
+    try:
+        # In it a tensor has no memory that could be read.
+        torch.func.vjp(forward, _detached(values))
+    except RuntimeError:
+        return True
+    return False
+
+
 def _detached(values: Sequence[Any]) -> list[Any]:
     return [value.detach() for value in values]
 

@@ -1,5 +1,6 @@
-"""What watches a run: supervision complexity epoch by epoch."""
+"""What watches a run, or changes its numbers: complexity, annealing."""
 
+from keras_kd.callbacks.anneal import Anneal
 from keras_kd.callbacks.supervision_complexity import SupervisionComplexity
 
-__all__ = ["SupervisionComplexity"]
+__all__ = ["Anneal", "SupervisionComplexity"]

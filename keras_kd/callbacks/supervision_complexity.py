@@ -13,6 +13,7 @@ from keras_kd.arguments import (
     check_integer,
     check_integer_or_none,
     check_number,
+    check_temperature,
 )
 from keras_kd.complexity import (
     Complexity,
@@ -132,7 +133,7 @@ class SupervisionComplexity(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.every = check_integer("every", every, at_least=1)
-        self.temperature = check_number("temperature", temperature, above=0)
+        self.temperature = check_temperature("temperature", temperature)
         check_choice("kind", kind, ("probabilities", "logits"))
         check_choice("teacher_outputs", teacher_outputs, FORMS)
         if residual and kind != "logits":

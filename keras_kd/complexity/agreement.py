@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from keras_kd.complexity.arguments import check_outputs
-from keras_kd.outputs import KindName, kind_of
+from keras_kd.complexity.arguments import check_kind, check_outputs
+from keras_kd.outputs import KindName
 
 
 def fidelity(
@@ -39,5 +39,5 @@ def fidelity(
     """
     teacher = check_outputs("teacher_outputs", teacher_outputs)
     student = check_outputs("student_outputs", student_outputs, teacher.shape)
-    kind = kind_of(output_kind, teacher.shape[1])
+    kind = check_kind(output_kind, teacher.shape[1])
     return float(np.mean(kind.agreement(teacher, student), dtype=np.float64))

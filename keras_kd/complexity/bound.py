@@ -5,14 +5,24 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.sparse.linalg import LinearOperator
 
 from keras_kd.arguments import check_number
-from keras_kd.complexity.arguments import check_labels, check_outputs
-from keras_kd.complexity.margin import margins
-from keras_kd.complexity.margin_bound import DistillationBound, bound_terms
+from keras_kd.complexity.arguments import (
+    check_deciding_kind,
+    check_outputs,
+    check_truth,
+)
+from keras_kd.complexity.margin_bound import (
+    DistillationBound,
+    bound_terms,
+    label_bound_terms,
+)
+from keras_kd.complexity.solvers.cholesky import KernelFactorization
 from keras_kd.complexity.solvers.conditioning import IllConditioned
+from keras_kd.complexity.solvers.random_features import FeatureFactorization
 from keras_kd.complexity.solvers.solver import Kernel, size_of, solver_of
-from keras_kd.outputs import decided_class
+from keras_kd.outputs import KindName, bernoulli
 
 
 def distillation_bound(
@@ -28,6 +38,7 @@ def distillation_bound(
     kernel_independent: bool = False,
     teacher_independent: bool = False,
     labels_held_out: bool = False,
+    output_kind: KindName | None = None,
 ) -> DistillationBound:
     r"""The teacher's error + the margin to it + the complexity of what fits it.
 
@@ -41,6 +52,10 @@ def distillation_bound(
     rounded up to `r_j = 2^j`, `gamma` the one that makes the sum smallest; `c = 2` for
     one output, `c = 4` and the trace of the full kernel for several. The derivation is
     in the docstring of `keras_kd.complexity.margin_bound`.
+
+    **Of a set of labels** it bounds the share of labels that are wrong: the mean over
+    the labels of this bound for one output, each with its own radius and `gamma`, and
+    with `delta / k`.
 
     **The function `f`** is `f_0 + h`: `h` the one of least norm in the kernel's space
     that takes the values `student_outputs - f_0` (without these, `teacher_outputs -
@@ -57,11 +72,13 @@ def distillation_bound(
             `(n, n, k)`, one an output, or `(n, n, k, k)`, the full one; or an
             `NTKOperator`, a `KernelFactorization` or a `FeatureFactorization`.
         teacher_outputs: `(n,)` or `(n, 1)`, whose sign is the label, or `(n, k)`, whose
-            largest entry is. Logits, or soft targets.
+            largest entry is. Logits, or soft targets. Of a set of labels `(n, k)`, the
+            sign of each the label: probabilities less 1/2.
         student_outputs: of the trained student, same shape and units; `None`: the
             student fits the teacher's.
-        labels: `(n,)` integers, the true classes of these examples; for one output, 0
-            and 1. `None`: the teacher's error is unknown, and the bound is one on the
+        labels: `(n,)` integers, the true classes of these examples, or one-hot
+            `(n, k)`; for one output, 0 and 1; of a set of labels `(n, k)` zeros and
+            ones. `None`: the teacher's error is unknown, and the bound is one on the
             probability that student and teacher disagree.
         delta: probability, above 0 and below 1, that the bound fails. The margin bound
             has `(pi^2 / 3 - 1) / 3 = 76.3%` of it, the teacher's error the rest.
@@ -75,13 +92,16 @@ def distillation_bound(
             sample.
         labels_held_out: that `labels` were used neither for the teacher nor for the
             choice of it.
+        output_kind: `"categorical"`, or `"bernoulli"` for a set of labels, whose kernel
+            is `(n, n)` or `(n, n, k)`; `None` for classes.
 
     Returns:
         `DistillationBound`: the terms by name, `total`, `gamma`, `r`, `radius`,
         `valid`, `reasons`, `vacuous`.
 
     Raises:
-        ValueError, RuntimeError: as `supervision_complexity`.
+        ValueError, RuntimeError: as `supervision_complexity`; outputs are values, of
+            which nothing is decided; or the kernel of a set of labels is the full one.
         TypeError: `kernel` is an operator without a trace.
 
     Source: Harutyunyan et al., ICLR 2023, section 2, with the theorems that the
@@ -108,30 +128,50 @@ def distillation_bound(
     initial = np.zeros((n, k))
     if initial_outputs is not None:
         initial = check_outputs("initial_outputs", initial_outputs, (n, k))
-    decided = decided_class(teacher)
-    wrong = None if labels is None else decided != check_labels(labels, n, k)
+    kind = check_deciding_kind(output_kind, k, "a bound on what is wrong")
+    decided = kind.decision(teacher)
+    wrong = None
+    if labels is not None:
+        wrong = decided != check_truth(labels, n, k, kind)
     _check_sizes(kernel, n, k)
+    label_by_label = kind is bernoulli and k > 1
+    if label_by_label:
+        _check_not_full(kernel, n)
 
     solver = solver_of(kernel, ridge, ill_conditioned)
-    trace = solver.trace
+    traces = solver.traces if label_by_label else np.array([solver.trace])
     solution = solver.solve(fitted - initial)
     # K u = Y - lambda u, and the norm of the function is that of u under K.
     shrunk = solution.ridge * solution.coefficients
-    squared = solution.squared_norm - np.vdot(shrunk, solution.coefficients)
-    bound = bound_terms(
-        margins(fitted - shrunk, decided),
-        math.sqrt(max(0.0, float(squared))),
-        trace,
-        outputs=k,
-        teacher_wrong=wrong,
-        delta=delta,
-        offset=bool(np.any(initial)),
-        reasons=_reasons(
-            kernel_independent,
-            teacher_independent,
-            labels is None or labels_held_out,
-        ),
+    margins = kind.margin(fitted - shrunk, decided)
+    offset = bool(np.any(initial))
+    reasons = _reasons(
+        kernel_independent, teacher_independent, labels is None or labels_held_out
     )
+    if label_by_label:
+        values = fitted - initial - shrunk
+        squares = np.einsum("nc,nc->c", solution.coefficients, values)
+        bound = label_bound_terms(
+            margins,
+            np.sqrt(np.maximum(squares, 0)),
+            traces,
+            teacher_wrong=wrong,
+            delta=delta,
+            offset=offset,
+            reasons=reasons,
+        )
+    else:
+        squared = solution.squared_norm - np.vdot(shrunk, solution.coefficients)
+        bound = bound_terms(
+            margins.reshape(n),
+            math.sqrt(max(0.0, float(squared))),
+            float(traces[0]),
+            outputs=k,
+            teacher_wrong=None if wrong is None else wrong.reshape(n),
+            delta=delta,
+            offset=offset,
+            reasons=reasons,
+        )
     return dataclasses.replace(
         bound,
         ridge=solution.ridge,
@@ -163,6 +203,22 @@ def _reasons(
         ),
     )
     return tuple(reason for holds, reason in declared if not holds)
+
+
+def _check_not_full(kernel: Kernel, n: int) -> None:
+    """A label by itself has no norm in the space of all of them."""
+    if isinstance(kernel, LinearOperator):
+        full = kernel.shape[0] > n
+    elif isinstance(kernel, KernelFactorization | FeatureFactorization):
+        full = len(kernel.row_shape) > 2
+    else:
+        full = np.ndim(kernel) > 3
+    if full:
+        raise ValueError(
+            "`kernel` must be (n, n), shared by all labels, or (n, n, k), one a label, "
+            "for a set of labels, output_kind='bernoulli'. Received: a full kernel. "
+            "`np.einsum('ijcc->ijc', kernel)` is one a label."
+        )
 
 
 def _check_sizes(kernel: Kernel, n: int, k: int) -> None:

@@ -28,6 +28,21 @@ the ball, `(1/n) E sup_h sum_i s_i h(x_i) = (B/n) E sqrt(s' K s) <= B sqrt(tr K)
 `tr K_full = k tr K`, so the first is smaller by `sqrt(k)`. Both bound the same number,
 so the smaller one is for free.
 
+*A set of `k` labels*, each decided by the sign of its own output. The risk is the share
+of labels that are wrong, `(1/k) sum_c P[f_c wrong]`, and every label is a problem of
+one output: `f_c = f_0c + h_c` with `|h_c| <= B_c`, `u_ic = +- f_c(x_i)`, `tr K_c` its
+own kernel's trace or `tr K` where they share it, and a radius, a margin and a part
+`delta / k` of its own. With probability `1 - delta` all `k` bounds hold together, and
+so does their mean, term by term:
+
+    (1/k) sum_c P[f_c wrong] <= (1/k) sum_c [ teacher's error on c + its confidence
+        + mean ramp_(gamma_c)(u_ic) + 2 r_c sqrt(tr K_c) / n
+        + 3 sqrt(log(2 k / delta_jc) / 2n) ],
+
+`delta_jc` the part that one label alone would have. Labels of one example may depend on
+each other: nothing was asked of them. With a shared kernel `sum_c B_c^2 = B^2`, so that
+the mean radius is at most `B / sqrt(k)`; the vector form above would have `sqrt(2) B`.
+
 *All radii and margins at once.* Without `f_0`, `f / gamma` is in the ball of radius
 `r = B / gamma`, so the class depends on `r` alone. The union is over `r_j = 2^j`, all
 integers `j`, `delta_j = delta / (3 (1 + |j|)^2)`, which sum to
@@ -66,6 +81,9 @@ _GAMMAS_PER_DOUBLING = 4
 class DistillationBound:
     """An upper bound on the student's risk, or on its disagreement with the teacher.
 
+    Of a set of labels the risk is the share of labels that are wrong, and every term is
+    the mean over the labels.
+
     Attributes:
         teacher_error: the teacher's share of errors in the sample; `None`: no labels.
         teacher_confidence: what is added to it to bound the teacher's risk; `None`: no
@@ -76,7 +94,8 @@ class DistillationBound:
         confidence: of the margin bound, uniform in radius and margin.
         complexity_forms: the complexity term by form: `"binary"`, or
             `"vector_contraction"` and `"factor_2k"`.
-        gamma: the margin, in units of the outputs.
+        gamma: the margin, in units of the outputs; `None`, as `r` and `delta_j`, of a
+            set of labels, which have one each: see `labels`.
         radius: kernel norm of the function less its fixed offset.
         r: `radius / gamma`, rounded up to a power of 2.
         n: number of examples.
@@ -87,6 +106,7 @@ class DistillationBound:
             was no fit.
         condition_number: of the system that was solved.
         residual: relative residual of the solve.
+        labels: of a set of labels the bound of each, which has its part of `delta`.
     """
 
     teacher_error: float | None
@@ -95,16 +115,17 @@ class DistillationBound:
     complexity: float
     confidence: float
     complexity_forms: dict[str, float]
-    gamma: float
+    gamma: float | None
     radius: float
-    r: float
+    r: float | None
     n: int
     delta: float
-    delta_j: float
+    delta_j: float | None
     reasons: tuple[str, ...] = ()
     ridge: float | None = None
     condition_number: float | None = None
     residual: float | None = None
+    labels: tuple["DistillationBound", ...] = ()
 
     @property
     def terms(self) -> dict[str, float]:
@@ -226,6 +247,77 @@ def bound_terms(
         delta_j=float(deltas[a, b]),
         reasons=tuple(reasons),
     )
+
+
+def label_bound_terms(
+    margins: ArrayLike,
+    radii: ArrayLike,
+    traces: ArrayLike,
+    *,
+    teacher_wrong: ArrayLike | None = None,
+    delta: float = 0.05,
+    offset: bool = False,
+    reasons: Iterable[str] = (),
+) -> DistillationBound:
+    r"""The bound on the share of labels that are wrong, the mean of one for each.
+
+    Args:
+        margins: `(n, k)`, of each label's output for the teacher's label.
+        radii: `(k,)`, kernel norm of each output; of `f - f_0` with an offset.
+        traces: `(k,)`, of each output's kernel on the sample; `(1,)` where they share
+            it.
+        teacher_wrong: `(n, k)` booleans; `None`: unknown.
+        delta: as in `bound_terms`; each label has a `k`-th of it.
+        offset: as in `bound_terms`.
+        reasons: as in `bound_terms`.
+
+    Returns:
+        `DistillationBound`, with the bound of each label in `labels`.
+
+    Raises:
+        ValueError: as `bound_terms`.
+
+    Source: the derivation is in the docstring of this module.
+    """
+    delta = check_number("delta", delta, above=0, below=1)
+    u, each = np.asarray(margins), np.asarray(radii, np.float64)
+    k = u.shape[1]
+    wrong = [None] * k if teacher_wrong is None else np.asarray(teacher_wrong).T
+    bounds = tuple(
+        bound_terms(
+            u[:, c],
+            radius,
+            trace,
+            teacher_wrong=wrong[c],
+            delta=delta / k,
+            offset=offset,
+            reasons=reasons,
+        )
+        for c, (radius, trace) in enumerate(np.broadcast(each, np.asarray(traces)))
+    )
+    known = teacher_wrong is not None
+    return DistillationBound(
+        teacher_error=_mean(b.teacher_error for b in bounds) if known else None,
+        teacher_confidence=_mean(b.teacher_confidence for b in bounds)
+        if known
+        else None,
+        margin=_mean(b.margin for b in bounds),
+        complexity=_mean(b.complexity for b in bounds),
+        confidence=_mean(b.confidence for b in bounds),
+        complexity_forms={"binary": _mean(b.complexity for b in bounds)},
+        gamma=None,
+        radius=float(np.linalg.norm(each)),
+        r=None,
+        n=len(u),
+        delta=delta,
+        delta_j=None,
+        reasons=tuple(reasons),
+        labels=bounds,
+    )
+
+
+def _mean(values: Iterable[float | None]) -> float:
+    return float(np.mean([value for value in values if value is not None]))
 
 
 def ramp(margins: ArrayLike, gamma: float) -> NDArray[np.float64]:

@@ -5,10 +5,15 @@ import dataclasses
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from keras_kd.complexity.arguments import check_array, check_labels
+from keras_kd.complexity.arguments import (
+    check_array,
+    check_deciding_kind,
+    check_truth,
+)
 from keras_kd.complexity.margin import accuracy
 from keras_kd.complexity.solvers.conditioning import IllConditioned
 from keras_kd.complexity.solvers.solver import Kernel, solver_of
+from keras_kd.outputs import KindName
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +50,7 @@ def predict(
     ridge: float = 0.0,
     *,
     labels: ArrayLike | None = None,
+    output_kind: KindName | None = None,
     ill_conditioned: IllConditioned = "error",
     tolerance: float = 1e-6,
     preconditioner: ArrayLike | None = None,
@@ -62,8 +68,10 @@ def predict(
             features of the test examples, `(n_test, dim)`.
         targets: `(n,)` or `(n, k)`, of the training examples.
         ridge: `lambda >= 0`, in the units of the kernel.
-        labels: `(n_test,)` integers, for the accuracy: the largest of `k` predictions
-            is the class, and of one its sign, 0 or 1. So targets are to be centred.
+        labels: for the accuracy, as in `margins`: the largest of `k` predictions is the
+            class, and of one its sign, 0 or 1. So targets are to be centred.
+        output_kind: what the labels are of, `"categorical"` or `"bernoulli"`; `None`
+            for classes.
         ill_conditioned: as in `supervision_complexity`.
         tolerance: as in `supervision_complexity`.
         preconditioner: as in `supervision_complexity`.
@@ -72,7 +80,8 @@ def predict(
         `Prediction`.
 
     Raises:
-        ValueError, RuntimeError: as `supervision_complexity`.
+        ValueError, RuntimeError: as `supervision_complexity`, and as `margins` of
+            labels.
 
     Source: Rasmussen & Williams, *Gaussian Processes for Machine Learning*, equations
     2.25 and 5.12.
@@ -97,7 +106,8 @@ def predict(
             f"`kernel_test` must be of shape ({expected}). Received: shape {test.shape}"
         )
     if labels is not None:
-        labels = check_labels(labels, len(test), columns.shape[1])
+        kind = check_deciding_kind(output_kind, columns.shape[1], "an accuracy")
+        labels = check_truth(labels, len(test), columns.shape[1], kind)
     solution = solver.solve(columns)
     predictions = solver.predictions(test, columns, solution)
     left, error = solver.leave_one_out(columns), None
@@ -107,7 +117,7 @@ def predict(
         predictions,
         left,
         error,
-        None if labels is None else accuracy(predictions, labels),
+        None if labels is None else accuracy(predictions, labels, output_kind),
         solution.ridge,
         solution.condition_number,
         solution.residual,

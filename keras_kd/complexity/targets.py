@@ -5,9 +5,9 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from keras_kd.arguments import check_choice, check_number
-from keras_kd.complexity.arguments import check_outputs
-from keras_kd.outputs import KindName, kind_of
+from keras_kd.arguments import check_choice, check_temperature
+from keras_kd.complexity.arguments import check_kind, check_outputs
+from keras_kd.outputs import KindName
 
 # What targets are made of.
 Kind: TypeAlias = Literal["probabilities", "logits"]
@@ -52,7 +52,7 @@ def soft_targets(
     >>> soft_targets(np.log([[1.0, 3.0]])).tolist()
     [[-0.25, 0.25]]
     """
-    temperature = check_number("temperature", temperature, above=0)
+    temperature = check_temperature("temperature", temperature)
     check_choice(
         "kind",
         kind,
@@ -115,6 +115,6 @@ def _soft(
     center: bool,
     output_kind: KindName | None,
 ) -> NDArray[np.float64]:
-    of = kind_of(output_kind, logits.shape[1])
+    of = check_kind(output_kind, logits.shape[1])
     made = of.soft_targets if kind == "probabilities" else of.logit_targets
     return np.asarray(made(logits, temperature, center), np.float64)

@@ -89,6 +89,11 @@ class Batches(keras.utils.PyDataset):
         batch_size = check_integer("batch_size", batch_size, above=0, expected="> 0")
         seed = check_integer("seed", seed, at_least=0, expected=">= 0")
         workers = check_integer("workers", workers, above=0, expected="> 0")
+        if augment is not None and not callable(augment):
+            raise ValueError(
+                "`augment` must be a layer or model that images pass through, as "
+                f"`keras.layers.RandomFlip('horizontal')`. Received: augment={augment}"
+            )
         if views is not None and (augment is None or not is_integer(views, above=0)):
             raise ValueError(
                 "`views` must be > 0, and is for data with `augment`. "

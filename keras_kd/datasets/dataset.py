@@ -25,6 +25,14 @@ class Dataset:
     y_test: np.ndarray
     classes: int
 
+    def __repr__(self) -> str:
+        # Without the arrays, which fill pages.
+        return (
+            f"<Dataset '{self.name}': {len(self.x_train)} images for training, "
+            f"{len(self.x_test)} for test, of shape {self.input_shape}, "
+            f"{self.classes} classes>"
+        )
+
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """`(height, width, channels)`, as the models take it."""

@@ -8,6 +8,8 @@ from typing import Any
 import keras
 
 from keras_kd.arguments import check_number
+from keras_kd.distiller.compiled_form import warn_of_other_form
+from keras_kd.forward import output_spec
 from keras_kd.losses import SoftTargets
 from keras_kd.teachers.cache import CachedMean, SupervisionCache
 
@@ -43,6 +45,33 @@ def check_models(teacher: Any, student: Any) -> None:
             f"would change the teacher. Received: {len(shared)} shared variables, "
             f"'{shared[0]}' first. Use `keras.models.clone_model`."
         )
+
+
+def check_replacement(distiller: Any, teacher: Any) -> None:
+    """Refuses another teacher that is none, or is to replace one that is trained.
+
+    Raises:
+        ValueError: says which.
+    """
+    check_models(teacher, distiller.student)
+    if teacher is None:
+        raise ValueError("`teacher` must be a teacher. Received: teacher=None")
+    if distiller.train_teacher and distiller.supervisor is not None:
+        raise ValueError("A teacher that is trained cannot be replaced.")
+
+
+def check_compatible(
+    teacher: keras.Model, student: keras.Model, losses: Iterable[Any]
+) -> None:
+    """Refuses models that a loss cannot compare, as far as they tell before they run.
+
+    Raises:
+        ValueError: their outputs, or what losses tap, do not go together.
+    """
+    losses = list(losses)
+    check_same_outputs(output_spec(teacher), output_spec(student), losses)
+    for loss in losses:
+        loss.validate_model_compatibility(teacher, student)
 
 
 def check_trained_teacher(
@@ -102,7 +131,8 @@ def named_losses(losses: Any) -> dict[str, keras.distillation.DistillationLoss]:
                 "`distillation_losses` must hold `keras.distillation.DistillationLoss` "
                 f"objects. Received: {name}={loss} of type {type(loss).__name__}"
             )
-        if not isinstance(name, str) or name in ("", "student", "distillation"):
+        reserved = ("", "loss", "student", "teacher", "distillation")
+        if not isinstance(name, str) or name in reserved or name.startswith("val_"):
             raise ValueError(
                 "A name in `distillation_losses` must be a string that no other log "
                 f"has. Received: name={name!r}"
@@ -260,6 +290,8 @@ def check_ready(distiller: Any) -> None:
             "`fit` needs a teacher. Received: teacher=None (it was not saved with "
             "this distiller). Assign one: `distiller.teacher = teacher`."
         )
+    if distiller.compiled:
+        warn_of_other_form(distiller.loss, distiller.student_outputs)
     needs_labels = distiller.alpha < 1.0 or distiller.train_teacher
     if distiller.compiled and distiller.loss is None and needs_labels:
         raise ValueError(

@@ -9,19 +9,30 @@ from keras_kd import backend
 from keras_kd import keras_internals as internals
 from keras_kd.arguments import check_choice, check_fraction
 from keras_kd.distiller import arguments as checks
+from keras_kd.distiller import strings
+from keras_kd.distiller.data_checks import check_data
 from keras_kd.distiller.first_step import FirstStep
+from keras_kd.distiller.live_numbers import Forwarded, LiveNumbers
 from keras_kd.distiller.logs import DistillationLogs
 from keras_kd.distiller.loss import (
     DistillationTerms,
     check_labels_are_there,
+    loss_of_labels,
     loss_of_teacher,
 )
 from keras_kd.distiller.output_kinds import OutputKinds
 from keras_kd.distiller.reported import logs_of_batch, logs_of_epoch
 from keras_kd.distiller.saving import arguments_of, config_of
 from keras_kd.distiller.step import Step, current_step, running_step
-from keras_kd.distiller.supervisor import Supervisor, supervisor_of
-from keras_kd.forward import build_on, find_layer, input_spec, output_spec, tapping
+from keras_kd.distiller.supervisor import Supervisor, supervisor_of, telling_cause
+from keras_kd.forward import (
+    build_on,
+    find_layer,
+    input_spec,
+    output_spec,
+    tapping,
+    view_of,
+)
 from keras_kd.outputs import FORMS, Kind, OutputKind, check_last_activation
 from keras_kd.teachers.cache import Joined
 from keras_kd.teachers.reduced_precision import Agreement
@@ -63,7 +74,8 @@ class Distiller(keras.Model):
             dict of names to losses. `None` means `keras_kd.losses.SoftTargets()`.
         distillation_loss_weights: a weight >= 0 for each loss, in the same form.
             `None` means 1 for each.
-        alpha: weight of the distillation term, in [0, 1].
+        alpha: weight of the distillation term, in [0, 1]. It may be assigned to at any
+            time, as may a loss's `temperature`; see `keras_kd.callbacks.Anneal`.
         teacher_outputs: `"logits"` or `"probabilities"`: what the teacher gives. The
             losses always receive logits, which is what a cache holds.
         student_outputs: the same for the student.
@@ -98,13 +110,16 @@ class Distiller(keras.Model):
     distiller.student.save("student.keras")
     ```
 
-    Source: Hinton, Vinyals & Dean, "Distilling the Knowledge in a Neural Network",
-    2015; Harutyunyan et al., ICLR 2023.
+    Source: Hinton et al., "Distilling the Knowledge in a Neural Network", 2015;
+    Harutyunyan et al., ICLR 2023.
     """
 
     # What Keras calls, and what it sets to None when something else is compiled.
     train_function: Any
     test_function: Any
+
+    alpha = Forwarded()
+    distillation_loss_weights = Forwarded()
 
     def __init__(
         self,
@@ -150,19 +165,16 @@ class Distiller(keras.Model):
         layers = {path: find_layer(student, path) for path in taps}
 
         self.student = student
-        self.alpha = alpha
         self.train_teacher = train_teacher
         self.save_teacher = save_teacher
         self.teacher_outputs = teacher_outputs
         self.student_outputs = student_outputs
         self.distillation_loss_names = list(losses)
         self.distillation_losses = list(losses.values())
-        self.distillation_loss_weights = weights
         # Plain objects, which Keras does not look into.
         self._logs = DistillationLogs(list(losses))
-        self._terms = DistillationTerms(
-            list(losses.values()), weights, layers, student_outputs, self._logs
-        )
+        self._numbers = LiveNumbers(alpha, weights, losses)
+        self._terms = DistillationTerms(layers, student_outputs, self._logs)
         self._kinds = kinds
         self._first_step = FirstStep()
         self._supervisor: Supervisor | None = None
@@ -191,11 +203,7 @@ class Distiller(keras.Model):
 
     @teacher.setter
     def teacher(self, teacher: Any) -> None:
-        checks.check_models(teacher, self.student)
-        if teacher is None:
-            raise ValueError("`teacher` must be a teacher. Received: teacher=None")
-        if self.train_teacher and self._supervisor is not None:
-            raise ValueError("A teacher that is trained cannot be replaced.")
+        checks.check_replacement(self, teacher)
         form, losses = self.teacher_outputs, self.distillation_losses
         declared = self._kinds.declared_for(teacher)
         self._learn_from(supervisor_of(teacher, form, losses, declared))
@@ -211,11 +219,8 @@ class Distiller(keras.Model):
         return getattr(self._supervisor, "agreement", None)
 
     def _learn_from(self, supervisor: Supervisor) -> None:
-        teacher, student = supervisor.model, self.student
         losses = self.distillation_losses
-        checks.check_same_outputs(output_spec(teacher), output_spec(student), losses)
-        for loss in losses:
-            loss.validate_model_compatibility(teacher, student)
+        checks.check_compatible(supervisor.model, self.student, losses)
         self._supervisor = supervisor
         self._kinds.forget()
         # What was compiled holds the former teacher.
@@ -246,14 +251,15 @@ class Distiller(keras.Model):
 
     def _step(self, step: Any, arguments: tuple[Any, ...], training: bool) -> Any:
         *state, data = arguments
-        teacher_state, batch = backend.split_teacher_state(data)
+        beside, batch = backend.split_teacher_state(data)
+        teacher_state, numbers = beside or (None, None)
         supervision = None
         if self._supervisor is not None:
             with backend.without_gradients():
                 supervision, batch = self._supervisor.supervise(
                     batch, teacher_state, training
                 )
-        with running_step(supervision):
+        with running_step(supervision, numbers):
             return step(*state, batch)
 
     def build(self, input_shape: Any = None) -> None:
@@ -265,7 +271,8 @@ class Distiller(keras.Model):
         if isinstance(inputs, Joined):  # where Keras looks at a batch before `fit`
             inputs = inputs.inputs
         with tapping(self._terms.layers.values()) as taps:
-            outputs = self.student(inputs, training=training)
+            seen = view_of(inputs, "student", self.student)
+            outputs = self.student(seen, training=training)
         self._logs.build(self._kinds.names_of(outputs))
         step = current_step()
         if step is not None and self._supervisor is not None:
@@ -289,26 +296,24 @@ class Distiller(keras.Model):
         """
         step = current_step() or Step(None)
         rows = ops.shape(keras.tree.flatten(x if x is not None else y_pred)[0])[0]
-        labels = internals.compiled_loss(self)
-        student_loss: Any = None
-        if labels is not None and y is not None:
-            student_loss = labels(y, y_pred, sample_weight)
+        student_loss = loss_of_labels(self, y, y_pred, sample_weight)
         if student_loss is not None:
             self._logs.record(self._logs.student_loss, student_loss, rows)
         terms = []
         if step.supervision is None:
             terms += [] if student_loss is None else [student_loss]
         else:
-            if self.alpha < 1.0:
+            numbers = self._numbers.of_step(step.numbers, y_pred)
+            if self._numbers.mixes_in(student_loss):
                 check_labels_are_there(self, y)
-                terms.append((1.0 - self.alpha) * student_loss)
+                terms.append(ops.multiply(1.0 - numbers.alpha, student_loss))
             if self.train_teacher:
                 terms.append(loss_of_teacher(self, step, y, sample_weight))
                 self._logs.record(self._logs.teacher_loss, terms[-1], rows)
             batch, find = (y, y_pred, sample_weight), self._find_kinds
-            distillation = self._terms.total(self._supervisor, step, find, batch, rows)
-            if self.alpha > 0.0:
-                terms.append(self.alpha * distillation)
+            term = self._terms.total(self._supervisor, step, numbers, find, batch, rows)
+            if self._numbers.mixture != "labels":
+                terms.append(ops.multiply(numbers.alpha, term))
         terms += [internals.additional_loss(self, loss) for loss in self.losses]
         return sum(terms) if terms else ops.zeros(())
 
@@ -350,22 +355,21 @@ class Distiller(keras.Model):
     ) -> Any:
         """Trains the student, as `keras.Model.fit`. Labels are optional at `alpha=1`.
 
+        `x={"teacher": ..., "student": ...}` shows them different views of the same
+        examples. Strings are for models that have a `preprocessor`.
+
         Callbacks that write into the epoch logs (`OnlineTeacher`) run before those
         that read them, wherever they stand in the list.
         """
         arguments = dict(locals())
         del arguments["self"], arguments["__class__"]
-        checks.check_labels(class_weight, x, y)
+        check_data(x, y, sample_weight, batch_size, class_weight)
+        arguments = strings.in_fit(self, arguments)
         supervisor = self._check_ready()
         arguments["callbacks"] = checks.in_order(callbacks)
         arguments = supervisor.prepare_fit(arguments)
-        try:
+        with telling_cause(supervisor):
             return super().fit(**arguments)
-        except Exception as error:
-            cause = supervisor.cause_of(error)
-            if cause is error:
-                raise
-            raise cause from None
 
     def evaluate(
         self,
@@ -377,11 +381,16 @@ class Distiller(keras.Model):
         **kwargs: Any,
     ) -> Any:
         """Evaluates the student, as `keras.Model.evaluate`."""
+        check_data(x, y, sample_weight, batch_size)
+        data = strings.in_data(self, (x, y, sample_weight))
         if self._supervisor is not None and x is not None:
-            x, y, sample_weight = self._supervisor.prepare_evaluate(
-                (x, y, sample_weight), batch_size
-            )
+            data = self._supervisor.prepare_evaluate(data, batch_size)
+        x, y, sample_weight = data
         return super().evaluate(x, y, batch_size, verbose, sample_weight, **kwargs)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """The student's predictions, as `keras.Model.predict`."""
+        return super().predict(strings.for_student(self, x), *args, **kwargs)
 
     def _check_ready(self) -> Supervisor:
         checks.check_ready(self)
@@ -400,26 +409,26 @@ class Distiller(keras.Model):
         if self.train_function is not None and not force:
             return
         super().make_train_function(force=force)
-        self.train_function = backend.supervised_train_function(
-            self, self.train_function, self._teacher_state, self._first_step.look_at
+        step = backend.supervised_train_function(
+            self, self.train_function, self._beside_batch, self._first_step.look_at
         )
+        self.train_function = self._numbers.before(step, self, "train_function")
 
     def make_test_function(self, force: bool = False) -> Any:
         """Compiles the step of evaluation."""
         if self.test_function is not None and not force:
             return
-        # Compiled again, perhaps, with a loss that says something else.
-        self._kinds.forget()
+        self._kinds.forget()  # compiled again, perhaps, as above
         self._find_kinds(output_spec(self.student))
         super().make_test_function(force=force)
-        self.test_function = backend.supervised_test_function(
-            self, self.test_function, self._teacher_state
+        step = backend.supervised_test_function(
+            self, self.test_function, self._beside_batch
         )
+        self.test_function = self._numbers.before(step, self, "test_function")
 
-    def _teacher_state(self) -> Any:
-        return None if self._supervisor is None else self._supervisor.state()
-
-    # Saving
+    def _beside_batch(self) -> Any:
+        teacher = None if self._supervisor is None else self._supervisor.state()
+        return teacher, self._numbers.state()
 
     def export(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """Exports the student, as `keras.Model.export`."""

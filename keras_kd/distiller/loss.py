@@ -9,9 +9,10 @@ from keras import ops
 
 from keras_kd.backend import replica_count
 from keras_kd.distiller.arguments import check_same_outputs, for_each_student
+from keras_kd.distiller.live_numbers import NumbersOfStep
 from keras_kd.distiller.logs import DistillationLogs
 from keras_kd.distiller.step import Step
-from keras_kd.keras_internals import another_compiled_loss
+from keras_kd.keras_internals import another_compiled_loss, compiled_loss
 from keras_kd.outputs import Kind, at_least_float32, name_of, to_logits
 from keras_kd.teachers.supervision import TappedOutputs
 
@@ -39,11 +40,9 @@ class Side(NamedTuple):
 
 
 class DistillationTerms:
-    """The distillation losses of a distiller with their names and weights.
+    """What the distillation losses of a distiller compare, and their sum.
 
     Args:
-        losses: `keras.distillation.DistillationLoss` objects.
-        weights: of each.
         layers: of the student, those that losses tap, by path.
         form: `"logits"` or `"probabilities"`, what the student gives.
         logs: are told of each loss, and of the fidelity.
@@ -51,14 +50,10 @@ class DistillationTerms:
 
     def __init__(
         self,
-        losses: Sequence[Any],
-        weights: Sequence[float],
         layers: Mapping[str, keras.layers.Layer],
         form: str,
         logs: DistillationLogs,
     ):
-        self._losses = losses
-        self._weights = weights
         self.layers = layers
         self._form = form
         self._logs = logs
@@ -67,6 +62,7 @@ class DistillationTerms:
         self,
         supervisor: Any,
         step: Step,
+        numbers: NumbersOfStep,
         find_kinds: Callable[[Any], Sequence[Kind | None]],
         batch: tuple[Any, Any, Any],
         rows: Any,
@@ -76,6 +72,7 @@ class DistillationTerms:
         Args:
             supervisor: who speaks, with its `form` and its `layers`.
             step: what it said, and what the student's layers gave.
+            numbers: the losses and their weights, as this step has them.
             find_kinds: gives the kinds of the student's outputs.
             batch: labels, the student's outputs, and weights of the examples.
             rows: how many examples they are.
@@ -86,7 +83,7 @@ class DistillationTerms:
         """
         y_true, y_pred, sample_weight = batch
         said = for_each_student(step.said.outputs, y_pred)
-        check_same_outputs(said, y_pred, self._losses)
+        check_same_outputs(said, y_pred, numbers.losses)
         kinds = find_kinds(y_pred)
         comparable = len(keras.tree.flatten(said)) == len(kinds)
         teacher_logits = to_logits(said, supervisor.form, kinds if comparable else None)
@@ -97,7 +94,7 @@ class DistillationTerms:
         student = Side(student_logits, step.student_taps, self.layers)
         names = keras.tree.pack_sequence_as(y_pred, [name_of(k) for k in kinds])
         total: Any = 0.0
-        for i, loss in enumerate(self._losses):
+        for i, loss in enumerate(numbers.losses):
             # Held constant, also where the teacher is trained along.
             teacher_side = keras.tree.map_structure(
                 ops.stop_gradient,
@@ -108,7 +105,7 @@ class DistillationTerms:
                 loss, teacher_side, student_side, y_true, sample_weight, names
             )
             self._logs.record_named(i, value, rows)
-            total = total + self._weights[i] * value
+            total = total + ops.multiply(numbers.weights[i], value)
         self._logs.record(self._logs.distillation_loss, total, rows)
         return total
 
@@ -205,6 +202,14 @@ def check_labels_are_there(distiller: Any, y: Any) -> None:
         f"`compile(loss=...)` and labels in every batch. {received} For distillation "
         "without labels pass alpha=1."
     )
+
+
+def loss_of_labels(distiller: Any, y: Any, y_pred: Any, sample_weight: Any) -> Any:
+    """The compiled loss of a batch; `None` without labels, or without a loss."""
+    compiled = compiled_loss(distiller)
+    if compiled is None or y is None:
+        return None
+    return compiled(y, y_pred, sample_weight)
 
 
 def loss_of_teacher(distiller: Any, step: Step, y: Any, sample_weight: Any) -> Any:

@@ -3,6 +3,7 @@
 import contextlib
 import contextvars
 from collections.abc import Iterator
+from typing import Any
 
 from keras_kd.forward import Taps
 from keras_kd.teachers.supervision import Supervision
@@ -13,10 +14,12 @@ class Step:
 
     Args:
         supervision: what the teacher says of the batch, `None` without a teacher.
+        numbers: those that it was passed, see `LiveNumbers`.
     """
 
-    def __init__(self, supervision: Supervision | None):
+    def __init__(self, supervision: Supervision | None, numbers: Any = None):
         self.supervision = supervision
+        self.numbers = numbers
         self.student_taps: Taps | None = None
 
     @property
@@ -39,9 +42,11 @@ def current_step() -> Step | None:
 
 
 @contextlib.contextmanager
-def running_step(supervision: Supervision | None) -> Iterator[Step]:
+def running_step(
+    supervision: Supervision | None, numbers: Any = None
+) -> Iterator[Step]:
     """Makes a step the current one inside the block."""
-    step = Step(supervision)
+    step = Step(supervision, numbers)
     token = _current.set(step)
     try:
         yield step

@@ -1,6 +1,7 @@
 """Who supervises: the protocol that every kind of teacher answers."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import keras
@@ -106,3 +107,15 @@ def supervisor_of(
         supervisor = LiveTeacher(model, form, layers)
     supervisor.check()
     return supervisor
+
+
+@contextlib.contextmanager
+def telling_cause(supervisor: Supervisor) -> Iterator[None]:
+    """Tells the cause of an error inside the block, where the supervisor knows it."""
+    try:
+        yield
+    except Exception as error:
+        cause = supervisor.cause_of(error)
+        if cause is error:
+            raise
+        raise cause from None

@@ -22,7 +22,14 @@ class Examples:
     """
 
     def __init__(self, x: Any, name: str):
-        arrays = _read(x)
+        self.name = name
+        try:
+            arrays = _read(x)
+        except ValueError as error:
+            raise ValueError(
+                f"`{name}` must be arrays of one shape an example. "
+                f"Received: {name} of type {type(x).__name__}: {error}"
+            ) from error
         self.values = keras.tree.map_structure(_as_numpy, arrays)
         leaves = keras.tree.flatten(self.values)
         if not leaves or any(leaf.ndim == 0 for leaf in leaves):
@@ -37,7 +44,13 @@ class Examples:
                 f"least one. Received: shapes {[leaf.shape for leaf in leaves]}"
             )
         for leaf in leaves:
-            if leaf.dtype.kind == "f" and not np.isfinite(leaf).all():
+            if leaf.dtype.kind in "cOmM":
+                raise ValueError(
+                    f"`{name}` must be real numbers. Received: an array of shape "
+                    f"{leaf.shape} and dtype {leaf.dtype}"
+                )
+            # Narrow floats of other libraries are of no kind of NumPy's.
+            if leaf.dtype.kind in "fV" and not np.isfinite(leaf).all():
                 raise ValueError(
                     f"`{name}` must be finite. Received: an array of shape "
                     f"{leaf.shape} with NaN or infinity"

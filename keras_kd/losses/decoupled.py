@@ -3,15 +3,21 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from keras_kd.arguments import check_number
+from keras_kd.arguments import check_number, check_temperature
 from keras_kd.losses.leafwise import LeafwiseLoss, check_classes, sum_over_leaves
 from keras_kd.losses.reduction import weighted_mean
-from keras_kd.outputs import class_logits, valid_positions
-
-# A logit that leaves its class out of a softmax, and is finite to keep 0 * log 0 at 0.
-_LEFT_OUT = -1e9
+from keras_kd.outputs import (
+    BANNED,
+    class_logits,
+    divergence_after,
+    log_sum_exp_change,
+    number_of_classes,
+    valid_positions,
+    without_banned,
+)
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -29,7 +35,7 @@ class DecoupledKD(LeafwiseLoss):
     Args:
         alpha: weight >= 0 of TCKD.
         beta: weight >= 0 of NCKD.
-        temperature: `tau` > 0.
+        temperature: `tau` in [1e-6, 1e6].
 
     Raises:
         ValueError: an argument is out of its range.
@@ -50,7 +56,7 @@ class DecoupledKD(LeafwiseLoss):
     def __init__(self, alpha: float = 1.0, beta: float = 8.0, temperature: float = 4.0):
         self.alpha = check_number("alpha", alpha, at_least=0)
         self.beta = check_number("beta", beta, at_least=0)
-        self.temperature = check_number("temperature", temperature, above=0)
+        self.temperature = check_temperature("temperature", temperature)
 
     def compute_loss(
         self,
@@ -67,7 +73,9 @@ class DecoupledKD(LeafwiseLoss):
             teacher_outputs: logits `(batch, ..., classes)`, or a structure of such.
             student_outputs: logits of the same shape.
             y_true: class indices `(batch, ...)` or `(batch, ..., 1)`, or one-hot of
-                the logits' shape. Required.
+                the logits' shape. Required. An index that is no class makes the loss
+                NaN, as in Keras, unless its position does not count; in a NumPy array
+                it is refused.
             sample_weight: `(batch,)` or `(batch, ...)`.
             output_kind: what the outputs are, one for all or a structure of names;
                 `None` for classes.
@@ -76,8 +84,8 @@ class DecoupledKD(LeafwiseLoss):
             Scalar.
 
         Raises:
-            ValueError: there are no labels, or of a shape that is none of these, or an
-                output does not tell classes apart.
+            ValueError: there are no labels, or of a shape that is none of these, or
+                that are no classes, or an output does not tell classes apart.
         """
         return sum_over_leaves(
             self._leaf_loss,
@@ -99,26 +107,33 @@ class DecoupledKD(LeafwiseLoss):
     ) -> Any:
         check_classes(self, output_kind, student.shape[-1])
         labels = _class_indices(y_true, student)
-        teacher, student = class_logits(teacher), class_logits(student)
-        is_target = ops.one_hot(labels, student.shape[-1], dtype="bool")
-        log_p = ops.log_softmax(teacher / self.temperature)
-        log_q = ops.log_softmax(student / self.temperature)
+        teacher = without_banned(class_logits(teacher))
+        student = without_banned(class_logits(student))
+        classes = student.shape[-1]
+        known = ops.logical_and(labels >= 0, labels < classes)
+        is_target = ops.one_hot(ops.where(known, labels, 0), classes, dtype="bool")
+        before, after = teacher / self.temperature, student / self.temperature
+        change = (student - teacher) / self.temperature
 
-        def target_and_rest(log_probabilities: Any) -> tuple[Any, Any, Any]:
-            target = ops.where(is_target, log_probabilities, 0.0)
-            rest = ops.where(is_target, _LEFT_OUT, log_probabilities)
-            return ops.sum(target, axis=-1), ops.logsumexp(rest, axis=-1), rest
+        def target(values: Any) -> Any:
+            return ops.sum(ops.where(is_target, values, 0.0), axis=-1)
 
-        p_target, p_rest, p_classes = target_and_rest(log_p)
-        q_target, q_rest, q_classes = target_and_rest(log_q)
-        tckd = ops.exp(p_target) * (p_target - q_target)
-        tckd = tckd + ops.exp(p_rest) * (p_rest - q_rest)
-        log_p_classes = ops.log_softmax(p_classes)
-        log_q_classes = ops.log_softmax(q_classes)
-        nckd = ops.sum(
-            ops.exp(log_p_classes) * (log_p_classes - log_q_classes), axis=-1
+        left_out = BANNED / self.temperature
+        rest = (
+            ops.where(is_target, left_out, before),
+            ops.where(is_target, left_out, after),
+            ops.where(is_target, 0.0, change),
         )
+        # The log-odds of the target, before and after, and their change.
+        odds = (
+            target(before) - ops.logsumexp(rest[0], axis=-1),
+            target(after) - ops.logsumexp(rest[1], axis=-1),
+            target(change) - log_sum_exp_change(*rest),
+        )
+        binary = [ops.stack([ops.zeros_like(z), z], axis=-1) for z in odds]
+        tckd, nckd = divergence_after(*binary), divergence_after(*rest)
         values = self.alpha * tckd + self.beta * nckd
+        values = ops.where(known, values, float("nan"))
         valid = valid_positions(outputs, values.dtype)
         return self.temperature**2 * weighted_mean(values, valid, sample_weight)
 
@@ -137,16 +152,28 @@ def _class_indices(y_true: Any, logits: Any) -> Any:
             "others. Received: y_true=None. Give labels with every batch, or use "
             "`SoftTargets`."
         )
+    given = y_true
     y_true = ops.convert_to_tensor(y_true)
     positions, classes = len(logits.shape) - 1, logits.shape[-1]
     if len(y_true.shape) == positions + 1:
         if y_true.shape[-1] == classes and classes > 1:
             return ops.argmax(y_true, axis=-1)
         if y_true.shape[-1] == 1:
-            return ops.cast(ops.squeeze(y_true, -1), "int32")
+            y_true = ops.squeeze(y_true, -1)
     if len(y_true.shape) != positions:
         raise ValueError(
             "`y_true` must hold class indices or be one-hot. Received: y_true of "
             f"shape {tuple(y_true.shape)} for logits of shape {tuple(logits.shape)}"
         )
+    if isinstance(given, np.ndarray):
+        _check_range(given, number_of_classes(classes))
     return ops.cast(y_true, "int32")
+
+
+def _check_range(labels: Any, classes: int) -> None:
+    wrong = labels[~((labels >= 0) & (labels < classes))]
+    if wrong.size:
+        raise ValueError(
+            f"`y_true` must hold class indices from 0 to {classes - 1}. Received: "
+            f"{wrong.size} labels out of this range, {wrong[0]} first"
+        )

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_kd.arguments import check_number
+from keras_kd.arguments import check_number, check_temperature
 from keras_kd.losses.leafwise import LeafwiseLoss, check_classes, sum_over_leaves
 from keras_kd.losses.reduction import weighted_mean
 from keras_kd.outputs import class_logits, valid_positions
@@ -35,7 +35,7 @@ class DIST(LeafwiseLoss):
     Args:
         beta: weight >= 0 of the relation between classes.
         gamma: weight >= 0 of the relation within classes.
-        temperature: `tau` > 0.
+        temperature: `tau` in [1e-6, 1e6].
 
     Raises:
         ValueError: an argument is out of its range; or, when called, an output does
@@ -56,7 +56,7 @@ class DIST(LeafwiseLoss):
     def __init__(self, beta: float = 1.0, gamma: float = 1.0, temperature: float = 1.0):
         self.beta = check_number("beta", beta, at_least=0)
         self.gamma = check_number("gamma", gamma, at_least=0)
-        self.temperature = check_number("temperature", temperature, above=0)
+        self.temperature = check_temperature("temperature", temperature)
 
     def compute_loss(
         self,

@@ -62,7 +62,7 @@ class LabelSmoothingCrossentropy(keras.losses.Loss):
             y_pred: logits or probabilities `(batch, ..., classes)`.
 
         Returns:
-            Tensor `(batch, ...)`.
+            Tensor `(batch, ...)`; NaN where a label is no class, as in Keras.
         """
         classes = y_pred.shape[-1]
         if classes == 1:
@@ -80,12 +80,15 @@ class LabelSmoothingCrossentropy(keras.losses.Loss):
                 "For one-hot labels use "
                 "`keras.losses.CategoricalCrossentropy(label_smoothing=...)`."
             )
-        return keras.losses.categorical_crossentropy(
-            ops.one_hot(ops.cast(y_true, "int32"), classes, dtype=y_pred.dtype),
+        labels = ops.cast(y_true, "int32")
+        known = ops.logical_and(labels >= 0, labels < classes)
+        values = keras.losses.categorical_crossentropy(
+            ops.one_hot(ops.where(known, labels, 0), classes, dtype=y_pred.dtype),
             y_pred,
             from_logits=self.from_logits,
             label_smoothing=self.label_smoothing,
         )
+        return ops.where(known, values, float("nan"))
 
     def get_config(self) -> dict[str, Any]:
         return {

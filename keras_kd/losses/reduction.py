@@ -26,6 +26,8 @@ def weighted_mean(values: Any, valid: Any = None, sample_weight: Any = None) -> 
     weights = valid
     if sample_weight is not None:
         weights = ops.multiply(valid, positional_weights(sample_weight, values))
+    # What does not count may be NaN, as for a label that fills up a sequence.
+    counted = ops.where(weights != 0, values, 0.0)
     return ops.divide(
-        ops.sum(ops.multiply(values, weights)), ops.maximum(ops.sum(valid), 1.0)
+        ops.sum(ops.multiply(counted, weights)), ops.maximum(ops.sum(valid), 1.0)
     )

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 import keras
 
-from keras_kd.arguments import check_choice, check_number
+from keras_kd.arguments import check_choice, check_temperature
 from keras_kd.losses.leafwise import LeafwiseLoss, sum_over_leaves
 from keras_kd.losses.reduction import weighted_mean
 from keras_kd.outputs import kind_of, valid_positions
@@ -26,8 +26,12 @@ class SoftTargets(LeafwiseLoss):
     Convention: the mean over all examples and positions, with the factor `tau ** 2`.
     For outputs `(batch, classes)` that is torch's `"batchmean"` times `tau ** 2`.
 
+    It is exact at every temperature, and near 0: for `tau` to infinity it is the
+    squared error of centred logits, $\lVert g - f \rVert^2 / 2k$. A logit below -1e9,
+    the `-inf` of a class that is banned among them, counts as -1e9.
+
     Args:
-        temperature: `tau` > 0.
+        temperature: `tau` in [1e-6, 1e6].
         divergence: `"kl_divergence"` or `"cross_entropy"`.
 
     Raises:
@@ -52,7 +56,7 @@ class SoftTargets(LeafwiseLoss):
         temperature: float = 4.0,
         divergence: Literal["kl_divergence", "cross_entropy"] = "kl_divergence",
     ):
-        self.temperature = check_number("temperature", temperature, above=0)
+        self.temperature = check_temperature("temperature", temperature)
         check_choice("divergence", divergence, _DIVERGENCES)
         self.divergence = divergence
 

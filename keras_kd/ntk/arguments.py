@@ -5,6 +5,7 @@ from typing import Any, Literal, TypeAlias
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from keras_kd.arguments import check_choice, check_integer_or_none
 
@@ -60,6 +61,20 @@ def check_accumulate(accumulate: object) -> np.dtype[Any]:
     return np.dtype(str(accumulate))
 
 
+def check_no_overflow(products: NDArray[Any]) -> None:
+    """Refuses a kernel, or a part of one, that is not finite.
+
+    Raises:
+        OverflowError: it is not.
+    """
+    if not np.isfinite(products).all():
+        raise OverflowError(
+            "The kernel must be finite. Received: products of gradients beyond "
+            f"{np.finfo(products.dtype).max:.2g}, the largest {products.dtype}. Sum "
+            "them with accumulate='float64', or scale the model's outputs down."
+        )
+
+
 def variable_places(
     model: keras.Model, variables: Iterable[keras.Variable] | None
 ) -> list[int]:
@@ -83,8 +98,15 @@ def variable_places(
             )
         return meant
     places = {id(v): i for i, v in enumerate(trainable)}
+    if isinstance(variables, keras.Variable) or not isinstance(variables, Iterable):
+        raise ValueError(
+            "`variables` must be a list of some of `model.trainable_variables`. "
+            f"Received: variables of type {type(variables).__name__}"
+        )
     variables = list(variables)
-    unknown = [getattr(v, "path", repr(v)) for v in variables if id(v) not in places]
+    unknown = [
+        getattr(v, "path", type(v).__name__) for v in variables if id(v) not in places
+    ]
     if unknown or not variables:
         raise ValueError(
             "`variables` must be some of `model.trainable_variables`. "

@@ -1,24 +1,28 @@
 """Where a kernel's blocks go: memory, the caller's array, or a file that resumes."""
 
-import hashlib
-import json
 import os
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, TypeAlias
 
-import keras
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from keras_kd.files import write_json
+from keras_kd.ntk.block_record import BlockRecord, checksum, origin_of
 from keras_kd.ntk.jacobian import FactoredJacobian
+from keras_kd.ntk.out_file import hold, make, opened, record_of, reserve
+
+Out: TypeAlias = NDArray[Any] | str | os.PathLike[str] | None
 
 
 class BlockFile:
     """The kernel's array, and which of its blocks are done.
 
+    A context: a file is held in it, and nobody else writes it.
+
     Args:
-        out: `None`, an array, or a path of a `.npy` file.
+        out: `None`, an array, or a path of a `.npy` file; see `check_out`.
         shape: of the kernel.
         dtype: of the kernel.
         left: rows.
@@ -26,13 +30,15 @@ class BlockFile:
         block: examples a block; a file that was begun keeps its own.
 
     Raises:
-        ValueError: `out` has another shape or dtype, or the file was begun with
-            another model, weights or examples.
+        ValueError: `out` has another shape or dtype, is not what was begun, or was
+            begun with another version, model, weights, examples or options.
+        BlockingIOError: somebody else writes the file.
+        OSError: the disk is full.
     """
 
     def __init__(
         self,
-        out: NDArray[Any] | str | os.PathLike[str] | None,
+        out: Out,
         shape: tuple[int, ...],
         dtype: DTypeLike,
         left: FactoredJacobian,
@@ -41,60 +47,87 @@ class BlockFile:
     ) -> None:
         self.block = block
         self.symmetric = right is None
-        self._progress: Path | None = None
-        self._done: set[tuple[int, int]] = set()
         self.array: NDArray[Any] | None = None
-        self._shape, self._dtype = shape, dtype
-        if out is None:
-            return
-        path = None
-        if isinstance(out, str | os.PathLike):
-            path = Path(out)
-        elif not isinstance(out, np.ndarray):
-            raise ValueError(
-                "`out` must be a NumPy array, a memory-mapped one, or the path of a "
-                f".npy file. Received: out of type {type(out).__name__}"
-            )
-        elif out.shape != shape or out.dtype != dtype:
-            raise ValueError(
-                f"`out` must have shape {shape} and dtype {np.dtype(dtype)}. Received: "
-                f"shape {out.shape} and dtype {out.dtype}"
-            )
-        elif isinstance(out, np.memmap) and out.filename is not None:
-            self._progress = Path(f"{out.filename}.progress.json")
-        if path is not None:
-            self._progress = Path(f"{path}.progress.json")
-        state = {"kernel": _fingerprint(left, right), "shape": list(shape)}
-        known = self._read(state, path or out)
-        if path is None:
-            self.array = cast(NDArray[Any], out)
-        elif path.exists():
-            self.array = np.lib.format.open_memmap(path, mode="r+")
-            if self.array.shape != shape or self.array.dtype != dtype:
+        self._shape, self._dtype = shape, np.dtype(dtype)
+        self._done: set[tuple[int, int]] = set()
+        self._record: BlockRecord | None = None
+        self._lock = None
+        if isinstance(out, np.ndarray):
+            if out.shape != shape or out.dtype != self._dtype:
                 raise ValueError(
-                    f"`out` must have shape {shape} and dtype {np.dtype(dtype)}. "
-                    f"Received: {path} with shape {self.array.shape} and dtype "
-                    f"{self.array.dtype}"
+                    f"`out` must have shape {shape} and dtype {self._dtype}. Received: "
+                    f"shape {out.shape} and dtype {out.dtype}"
                 )
-        else:
-            known = None
-            self.array = np.lib.format.open_memmap(path, "w+", dtype, shape)
-        if known is not None:
-            self.block = known["block"]
-            self._done = {(i, j) for i, j in known["done"]}
-        self._state = {**state, "block": self.block}
+            self.array = out
+        if out is None or (path := record_of(out)) is None:
+            return
+        place = Path(str(getattr(out, "filename", out)))
+        self._lock = hold(place)
+        try:
+            origin = origin_of(left, right, shape, self._dtype)
+            self._record = BlockRecord(path, origin, block)
+            self._open(place, path)
+        except BaseException:
+            self._lock.release()
+            raise
 
-    def _read(self, state: dict[str, Any], out: object) -> dict[str, Any] | None:
-        if self._progress is None or not self._progress.exists():
-            return None
-        known: dict[str, Any] = json.loads(self._progress.read_text())
-        if {key: known.get(key) for key in state} != state:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+    def _open(self, place: Path, path: Path) -> None:
+        assert self._record is not None
+        is_new = self.array is None and place.stat().st_size == 0
+        if path.exists() and not is_new:
+            self._record.read(f"out={str(place)!r}", max(self._shape[:2]))
+            self.block = self._record.block
+        elif not is_new and self.array is None:
             raise ValueError(
-                f"`out` was begun with another model, weights, examples or options. "
-                f"Received: out={str(getattr(out, 'filename', out))!r}. Delete it and "
-                f"{self._progress} to begin anew."
+                "`out` must be a new file, or one that was begun here. Received: "
+                f"out={str(place)!r}, a file without a record of what it holds"
             )
-        return known
+        if is_new:
+            # First, so that no file is there of which nothing is known.
+            self._record.write()
+            self.array = make(place, self._shape, self._dtype)
+        elif self.array is None:
+            self.array = opened(place, self._shape, self._dtype)
+        else:
+            reserve(place)
+        self._verify(place)
+
+    def _verify(self, place: Path) -> None:
+        """Has what is not as it was written computed again."""
+        assert self._record is not None
+        recorded = self._record.sums
+        whole = {
+            key: said for key, said in recorded.items() if self._checksum(key) == said
+        }
+        if len(whole) < len(recorded):
+            warnings.warn(
+                f"{len(recorded) - len(whole)} of {len(recorded)} blocks in "
+                f"'{place}' are not as they were written: the file was damaged, or "
+                "made anew. They are computed again.",
+                stacklevel=4,
+            )
+        self._record.sums = whole
+        self._done = set(whole)
+
+    def _checksum(self, key: tuple[int, int]) -> str:
+        assert self.array is not None
+        i, j = (
+            slice(k, min(k + self.block, n))
+            for k, n in zip(key, self._shape[:2], strict=True)
+        )
+        block = self.array[i, j]
+        if self.symmetric and i != j:
+            mirrored = self.array[j, i].transpose(_mirror(block.ndim))
+            if not np.array_equal(block, mirrored):
+                return ""
+        return checksum(block)
 
     def is_done(self, i: slice, j: slice) -> bool:
         """Whether the block was written, by this run or by one that was stopped."""
@@ -110,16 +143,13 @@ class BlockFile:
             self.array = np.zeros(self._shape, self._dtype)
         self.array[i, j] = block
         if self.symmetric and i != j:
-            axes = (1, 0, *range(2, block.ndim))
-            # The outputs change places too.
-            axes = (1, 0, 3, 2) if block.ndim == 4 else axes
-            self.array[j, i] = block.transpose(axes)
+            self.array[j, i] = block.transpose(_mirror(block.ndim))
         self._done.add((i.start, j.start))
-        if self._progress is not None:
+        if self._record is not None:
             if isinstance(self.array, np.memmap):
                 self.array.flush()
-            state = {**self._state, "done": sorted(self._done)}
-            write_json(self._progress, state, indent=None)
+            self._record.sums[i.start, j.start] = checksum(block)
+            self._record.write()
 
     def finish(self) -> NDArray[Any]:
         """The whole kernel."""
@@ -127,15 +157,6 @@ class BlockFile:
         return self.array
 
 
-def _fingerprint(left: FactoredJacobian, right: FactoredJacobian | None) -> str:
-    """Of all that the kernel depends on."""
-    digest = hashlib.sha256()
-    digest.update(repr((left.places, left.form)).encode())
-    digest.update(left.outputs.vectors.tobytes())
-    for variable in left.model.variables:
-        digest.update(keras.ops.convert_to_numpy(variable).tobytes())
-    for side in (left, right):
-        for leaf in keras.tree.flatten(side.examples.values if side else []):
-            digest.update(repr((leaf.shape, str(leaf.dtype))).encode())
-            digest.update(leaf.tobytes())
-    return digest.hexdigest()
+def _mirror(rank: int) -> Sequence[int]:
+    # Of a full kernel the outputs change places too.
+    return (1, 0, 3, 2) if rank == 4 else (1, 0, *range(2, rank))

@@ -21,6 +21,7 @@ from keras_kd.forward import tapped_by, watching
 from keras_kd.ntk.factors import Explicit, Factor
 from keras_kd.ntk.opaque import OpaqueCall, gradients_of
 from keras_kd.ntk.outputs import logits_of
+from keras_kd.ntk.plain_calls import weights_lock
 from keras_kd.ntk.roles import Roles
 from keras_kd.ntk.rules.site import Parts, Site
 
@@ -259,10 +260,11 @@ class Capture:
         """The model's trainable and other values, as they are, on a device."""
         model = self._model()
         assert model is not None
-        values: Values = (
-            [v.value for v in model.trainable_variables],
-            [v.value for v in model.non_trainable_variables],
-        )
+        with weights_lock:
+            values: Values = (
+                [v.value for v in model.trainable_variables],
+                [v.value for v in model.non_trainable_variables],
+            )
         if device is not None:
             values = backend.put(values, device)
         return values
@@ -280,7 +282,8 @@ class Capture:
         Returns:
             What `finish` takes.
         """
-        return cotangents.shape, *self._compiled(*values, inputs, cotangents)
+        with weights_lock:
+            return cotangents.shape, *self._compiled(*values, inputs, cotangents)
 
     def finish(self, started: tuple[Any, ...]) -> tuple[NDArray[Any], list[Factor]]:
         """The outputs `(m, k)` and the factors, every variable in one of them."""

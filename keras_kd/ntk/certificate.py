@@ -6,6 +6,7 @@ the sum of what the factors say. Half of the examples have no part in the combin
 whatever they contribute shows a layer that mixes examples.
 """
 
+import re
 import threading
 import warnings
 import weakref
@@ -21,14 +22,17 @@ from keras_kd.forward import Examples, call_without_side_effects, tapping
 from keras_kd.keras_internals import flatten_layers
 from keras_kd.ntk.capture import Capture
 from keras_kd.ntk.factors import Factor
+from keras_kd.ntk.finite_differences import contradicted
 from keras_kd.ntk.outputs import logits_of
+from keras_kd.ntk.plain_calls import check_values_are_seen, outputs_with
 from keras_kd.ntk.roles import Roles
 
 # Relative errors above which a rule does not hold. Rounding stays far below, a wrong
 # rule is wrong by a multiple. (On JAX and PyTorch, Keras computes parts of a float64
 # model, among them tanh and batch normalisation, in float32.)
-_TOLERANCE = {"float64": 1e-4, "float32": 2e-3}
-_TOLERANCE_OF_HALF_PRECISION = 0.1
+_TOLERANCE = {"float64": 1e-4, "float32": 2e-3, "half": 0.1}
+# Likewise of two calls that do the same in the same order.
+_TOLERANCE_OF_CALLS = {"float64": 1e-6, "float32": 1e-4, "half": 1e-2}
 
 # Of the gradient of all variables: what a gradient may be wrong by that is zero, or
 # nearly so, and rounding.
@@ -65,16 +69,21 @@ class Certified:
         non_trainable = [v.value for v in model.non_trainable_variables]
         m = EXAMPLES
         inputs = examples.first(m)
-        alone = np.concatenate(
-            [
-                backend.to_numpy(forward(trainable, non_trainable, _one(inputs, i)))
-                for i in range(m)
-            ]
+        _check_inputs(model, examples, inputs)
+        check_values_are_seen(
+            model, inputs, variables, _TOLERANCE_OF_CALLS[_precision(model)]
         )
+        try:
+            parts = [
+                forward(trainable, non_trainable, _one(inputs, i)) for i in range(m)
+            ]
+        except (TypeError, AttributeError, NotImplementedError) as error:
+            raise _untraceable(model) from error
+        alone = np.concatenate([backend.to_numpy(part) for part in parts])
         self.dtype = alone.dtype
         self.outputs = int(alone.shape[1])
-        tolerance = _tolerance(model, self.dtype)
-
+        precision = _precision(model, self.dtype)
+        tolerance = _TOLERANCE[precision]
         generator = np.random.default_rng(0)
         cotangents = generator.standard_normal((m, self.outputs)).astype(self.dtype)
         # The examples of the second half keep out.
@@ -94,6 +103,12 @@ class Certified:
         ):
             raise _mixing(model, inputs, tolerance)
         gradients = [backend.to_numpy(g).reshape(-1) for g in gradients]
+        if backend.leaves_tensors(lambda v: logits_of(model, inputs, v), trainable):
+            missed = contradicted(
+                model, inputs, cotangents, gradients, variables, precision
+            )
+            if missed:
+                raise _untraceable(model, missed)
         roles = Roles(model, variables, rules)
         while True:
             self.capture = Capture(model, roles)
@@ -109,6 +124,29 @@ class Certified:
                 return
 
 
+def _check_inputs(model: keras.Model, examples: Examples, inputs: Any) -> None:
+    try:
+        outputs_with(model, inputs, [], [])
+    except ValueError as error:
+        # Keras colours its words, and adds the call's arguments.
+        words = re.sub(r"\x1b\[\d*m", "", str(error)).split("Arguments received")[0]
+        shapes = [tuple(leaf.shape) for leaf in keras.tree.flatten(examples.values)]
+        raise ValueError(
+            f"`{examples.name}` must be what model '{model.name}' takes. Received: "
+            f"arrays of shape {str(shapes)[1:-1]}. {' '.join(words.split())[:300]}"
+        ) from error
+
+
+def _untraceable(model: keras.Model, places: Sequence[int] = ()) -> ValueError:
+    names = ", ".join(repr(model.trainable_variables[i].path) for i in places)
+    return ValueError(
+        "`model` must compute with tensors from its weights to its outputs, so that "
+        "gradients can be taken (no NumPy, no `.numpy()`), and as the backend can "
+        f"compile. Received: model '{model.name}'"
+        + (f", whose outputs follow {names} otherwise" if names else "")
+    )
+
+
 def certified(
     model: keras.Model, examples: Examples, variables: Sequence[int], rules: bool
 ) -> Certified:
@@ -122,6 +160,7 @@ def certified(
     """
     key = (
         examples.signature(),
+        str(keras.tree.map_structure(lambda _: 0, examples.values)),
         tuple(variables),
         tuple(id(v) for v in model.trainable_variables),
         tuple(str(layer.dtype_policy.name) for layer in flatten_layers(model)),
@@ -144,15 +183,15 @@ def _weakly(model: keras.Model) -> Callable[[list[Any], list[Any], Any], Any]:
     return forward
 
 
-def _tolerance(model: keras.Model, dtype: np.dtype[Any]) -> float:
+def _precision(model: keras.Model, dtype: np.dtype[Any] | None = None) -> str:
+    """The lowest one that the model computes in: float64, float32 or half."""
     layers = flatten_layers(model)
     policies = {layer.compute_dtype for layer in layers}
     quantized = any(layer.quantization_mode == "float8" for layer in layers)
     if quantized or policies & {"float16", "bfloat16"}:
-        return _TOLERANCE_OF_HALF_PRECISION
-    if "float32" in policies:
-        return _TOLERANCE["float32"]
-    return _TOLERANCE.get(str(dtype), _TOLERANCE["float32"])
+        return "half"
+    narrow = "float32" in policies or dtype == np.float32
+    return "float32" if narrow else "float64"
 
 
 def _close(a: NDArray[Any], b: NDArray[Any], tolerance: float) -> bool:

@@ -7,7 +7,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_kd.ntk.arguments import Accumulate, Implementation, check_accumulate
+from keras_kd.ntk.arguments import (
+    Accumulate,
+    Implementation,
+    check_accumulate,
+    check_no_overflow,
+)
 from keras_kd.ntk.jacobian import FactoredJacobian
 from keras_kd.ntk.outputs import Choice
 
@@ -38,7 +43,7 @@ def ntk_diagonal(
         `(n, k, k)`.
 
     Raises:
-        TypeError, ValueError: as `empirical_ntk`.
+        TypeError, ValueError, OverflowError: as `empirical_ntk`.
 
     Example:
 
@@ -57,4 +62,5 @@ def ntk_diagonal(
     for _, factors in jacobian.batches():
         norms = [f.in_dtype(dtype).squared_norms(jacobian.form) for f in factors]
         parts.append(np.sum(norms, axis=0))
+        check_no_overflow(parts[-1])
     return np.concatenate(parts)

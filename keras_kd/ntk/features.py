@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_kd.arguments import check_integer
+from keras_kd.ntk.arguments import check_no_overflow
 from keras_kd.ntk.jacobian import FactoredJacobian
 from keras_kd.ntk.outputs import Choice
 
@@ -45,7 +46,8 @@ def ntk_features(
         NumPy array `(n, dim)`.
 
     Raises:
-        TypeError, ValueError: as `empirical_ntk`, and for `dim` below 1.
+        TypeError, ValueError: as `empirical_ntk`, and for `dim` below 1 or a
+            negative `seed`.
 
     Example:
 
@@ -56,6 +58,7 @@ def ntk_features(
     (5, 16)
     """
     dim = check_integer("dim", dim, at_least=1)
+    seed = check_integer("seed", seed, at_least=0)
     if isinstance(outputs, str) and outputs in ("per_output", "full"):
         raise ValueError(
             "`outputs` must be 'trace', 'pseudo', an index or a vector: features are "
@@ -74,6 +77,7 @@ def ntk_features(
         for factor in factors:
             total += factor.project(signs.astype(jacobian.dtype), directions)
         parts.append(total / np.sqrt(dim))
+        check_no_overflow(parts[-1])
     return np.concatenate(parts)
 
 

@@ -1,6 +1,5 @@
 """The empirical neural tangent kernel, block by block."""
 
-import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -8,11 +7,18 @@ import keras
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from keras_kd.ntk.arguments import Accumulate, Implementation, check_accumulate
-from keras_kd.ntk.block_file import BlockFile
+from keras_kd.arguments import check_boolean
+from keras_kd.ntk.arguments import (
+    Accumulate,
+    Implementation,
+    check_accumulate,
+    check_no_overflow,
+)
+from keras_kd.ntk.block_file import BlockFile, Out
 from keras_kd.ntk.factors import Accumulator, Factor
 from keras_kd.ntk.jacobian import FactoredJacobian
 from keras_kd.ntk.memory import block_size
+from keras_kd.ntk.out_file import check_out
 from keras_kd.ntk.outputs import Choice
 from keras_kd.progress import Progress
 
@@ -27,7 +33,7 @@ def empirical_ntk(
     implementation: Implementation = "auto",
     accumulate: Accumulate = "float32",
     variables: Iterable[keras.Variable] | None = None,
-    out: NDArray[Any] | str | os.PathLike[str] | None = None,
+    out: Out = None,
     progress: bool = False,
 ) -> NDArray[Any]:
     r"""The empirical neural tangent kernel $\Theta(x, x') = J(x) J(x')^\top$.
@@ -58,8 +64,10 @@ def empirical_ntk(
             result. A kernel that is to be inverted wants float64.
         variables: list of trainable variables, where not all of them count.
         out: an array of the result's shape, or the path of a `.npy` file to map into
-            memory: it is filled block by block, and a run that was stopped goes on
-            where it was.
+            memory. It is filled block by block. A run into a file that was stopped
+            goes on where it was: a record beside the file (`.progress.json`) says what
+            the kernel is of, and holds each block's checksum. Blocks that are no longer
+            what was written are computed again, with a warning.
         progress: whether to show a progress bar.
 
     Returns:
@@ -68,8 +76,12 @@ def empirical_ntk(
 
     Raises:
         TypeError: `model` is not a Keras model.
-        ValueError: an argument is not as above, the outputs are not finite, or a layer
-            mixes the examples of a batch.
+        ValueError: an argument is not as above, the outputs are not finite, a layer
+            mixes the examples of a batch or reads its weights where no gradient
+            follows, or `out` was begun with another version, model or inputs.
+        OverflowError: the kernel is not finite.
+        BlockingIOError: another process writes to `out`.
+        OSError: the disk of `out` is full, which is found before any work.
 
     Source: Jacot et al., "Neural Tangent Kernel", NeurIPS 2018; the structure is that
     of Novak et al., "Fast Finite Width Neural Tangent Kernel", ICML 2022.
@@ -85,6 +97,8 @@ def empirical_ntk(
     True
     """
     check_accumulate(accumulate)
+    check_boolean("progress", progress)
+    check_out(out)
 
     def jacobian_of(x: Any, name: str) -> FactoredJacobian:
         return FactoredJacobian(
@@ -93,6 +107,12 @@ def empirical_ntk(
 
     left = jacobian_of(x1, "x1")
     right = None if x2 is None else jacobian_of(x2, "x2")
+    if right is not None and right.outputs.vectors.shape != left.outputs.vectors.shape:
+        raise ValueError(
+            "`x1` and `x2` must give the same number of outputs. Received: "
+            f"{left.outputs.vectors.shape[1]} and {right.outputs.vectors.shape[1]} of "
+            f"model '{model.name}'"
+        )
     dtype = np.result_type(left.dtype, accumulate)
     n2 = left.n if right is None else right.n
     shape = left.outputs.shape(left.n, n2)
@@ -102,9 +122,11 @@ def empirical_ntk(
         left.bytes_per_pair(dtype),
         right is None,
     )
-    file = BlockFile(out, shape, dtype, left, right, size)
-    blocks = _blocks(left.n, n2, file.block, right is None)
-    with Progress(disable=not progress) as bar:
+    with (
+        BlockFile(out, shape, dtype, left, right, size) as file,
+        Progress(disable=not progress) as bar,
+    ):
+        blocks = _blocks(left.n, n2, file.block, right is None)
         task = bar.add_task("kernel", total=len(blocks))
         held: tuple[slice, list[Factor]] | None = None
         for i, j in blocks:
@@ -120,7 +142,7 @@ def empirical_ntk(
                     columns = left.rows(j.start, j.stop)
                 file.write(i, j, block_of(left, held[1], columns, dtype))
             bar.advance(task)
-    return file.finish()
+        return file.finish()
 
 
 def block_of(
@@ -136,6 +158,9 @@ def block_of(
         rows: factors of the left group.
         columns: of the right group; `None`: the left one again.
         dtype: of the sums.
+
+    Raises:
+        OverflowError: they are not finite.
     """
     total = Accumulator(
         jacobian.form,
@@ -146,7 +171,9 @@ def block_of(
     )
     for i, factor in enumerate(rows):
         factor.add_to(total, None if columns is None else columns[i])
-    return total.result()
+    block = total.result()
+    check_no_overflow(block)
+    return block
 
 
 def _blocks(n1: int, n2: int, size: int, symmetric: bool) -> list[tuple[slice, slice]]:

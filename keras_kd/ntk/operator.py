@@ -8,7 +8,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator
 
-from keras_kd.ntk.arguments import Accumulate, Implementation, check_accumulate
+from keras_kd.ntk.arguments import (
+    Accumulate,
+    Implementation,
+    check_accumulate,
+    check_no_overflow,
+)
 from keras_kd.ntk.factors import Factor
 from keras_kd.ntk.jacobian import FactoredJacobian
 from keras_kd.ntk.memory import can_be_held
@@ -104,6 +109,11 @@ class NTKOperator(LinearOperator):
         yield from self._jacobian.batches()
 
     def _matvec(self, v: ArrayLike) -> NDArray[Any]:
+        if np.iscomplexobj(v):
+            raise ValueError(
+                "`v` must be real: the kernel is. Received: a vector of dtype "
+                f"{np.asarray(v).dtype}"
+            )
         vector = np.asarray(v, self.dtype).reshape(-1)
         q = self._jacobian.q
         if self._full:
@@ -130,6 +140,8 @@ class NTKOperator(LinearOperator):
             for factor in factors:
                 part = factor.select(chosen).in_dtype(self.dtype)
                 result[chosen, rows] += part.push(sums)
+        if np.isfinite(weights).all():
+            check_no_overflow(result)
         return result
 
     def _adjoint(self) -> "NTKOperator":

@@ -46,7 +46,7 @@ def logits_of(
             f"`model` must have an output of floating dtype. Received: model "
             f"'{model.name}' with dtype {output.dtype}"
         )
-    return at_least_float32(ops.reshape(output, (output.shape[0], -1)))
+    return at_least_float32(ops.reshape(output, (ops.shape(output)[0], -1)))
 
 
 class Outputs:

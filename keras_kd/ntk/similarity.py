@@ -55,8 +55,8 @@ def ntk_similarity(
         jackknife over the probes, 0 where the cosine is exact.
 
     Raises:
-        TypeError, ValueError: as `empirical_ntk`; also where the full kernels have
-            different numbers of outputs.
+        TypeError, ValueError, OverflowError: as `empirical_ntk`; also where the full
+            kernels have different numbers of outputs, or a kernel is zero.
 
     Source: the measure of Harutyunyan et al., ICLR 2023, section 4 (NTK similarity of
     teacher and student).
@@ -70,6 +70,7 @@ def ntk_similarity(
     1.0
     """
     probes = check_integer("probes", probes, at_least=2)
+    seed = check_integer("seed", seed, at_least=0)
     if isinstance(outputs, str) and outputs == "per_output":
         raise ValueError(
             "`outputs` must be 'trace', 'full', 'pseudo', an index or a vector. "
@@ -108,7 +109,14 @@ def _exact(a: FactoredJacobian, b: FactoredJacobian) -> float:
 
 def _cosine(products: NDArray[np.float64]) -> float:
     ab, aa, bb = products
-    return float(ab / np.sqrt(aa * bb))
+    if aa == 0 or bb == 0:
+        raise ValueError(
+            "The kernels must not be zero, or they have no angle. Received: a kernel "
+            f"of zeros from `{'model_a' if aa == 0 else 'model_b'}`, whose outputs do "
+            "not depend on its trainable weights at these examples"
+        )
+    # One root each: their product may be beyond the largest number.
+    return float(ab / np.sqrt(aa) / np.sqrt(bb))
 
 
 def _estimated(

@@ -1,7 +1,7 @@
 """What an output means: a class, a set of labels, or a value; one kind a file."""
 
 from keras_kd.outputs import bernoulli, categorical, continuous
-from keras_kd.outputs.activation import check_last_activation
+from keras_kd.outputs.activation import check_last_activation, last_activations
 from keras_kd.outputs.classes import (
     class_logits,
     class_margin,
@@ -27,8 +27,15 @@ from keras_kd.outputs.kinds import (
     name_of,
 )
 from keras_kd.outputs.positions import positional_weights, valid_positions
+from keras_kd.outputs.softened import (
+    BANNED,
+    divergence_after,
+    log_sum_exp_change,
+    without_banned,
+)
 
 __all__ = [
+    "BANNED",
     "FORMS",
     "KINDS",
     "Form",
@@ -45,15 +52,19 @@ __all__ = [
     "continuous",
     "decided_class",
     "declared_kinds",
+    "divergence_after",
     "inferred_kinds",
     "kind_named",
     "kind_of",
     "kind_of_classes",
     "label_targets",
+    "last_activations",
+    "log_sum_exp_change",
     "name_of",
     "number_of_classes",
     "output_names",
     "positional_weights",
     "to_logits",
     "valid_positions",
+    "without_banned",
 ]

@@ -4,6 +4,8 @@ A formula is written once and runs where its arguments live: differentiable in a
 compiled step, or in float64 on what files and kernels hold.
 """
 
+import math
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,6 +31,7 @@ _NUMPY = SimpleNamespace(
     concatenate=np.concatenate,
     equal=np.equal,
     exp=np.exp,
+    expm1=np.expm1,
     isfinite=np.isfinite,
     log=np.log,
     log1p=np.log1p,
@@ -41,6 +44,7 @@ _NUMPY = SimpleNamespace(
     softmax=special.softmax,
     softplus=_softplus,
     square=np.square,
+    stack=np.stack,
     sum=np.sum,
     where=np.where,
     zeros_like=np.zeros_like,
@@ -50,3 +54,19 @@ _NUMPY = SimpleNamespace(
 def functions_for(x: Any) -> Any:
     """`keras.ops` for a tensor; for a NumPy array functions of the same names."""
     return _NUMPY if isinstance(x, np.ndarray) else ops
+
+
+def weighted_mean(x: Any, shares: Sequence[float] | None) -> Any:
+    """The mean over the first axis, by shares that add up to 1; `None`: equal ones."""
+    if shares is None:
+        return functions_for(x).mean(x, axis=0)
+    return sum(share * x[i] for i, share in enumerate(shares))
+
+
+def log_of_mean(log_x: Any, shares: Sequence[float] | None) -> Any:
+    """The logarithm of the mean over the first axis of what is given in logarithms."""
+    f = functions_for(log_x)
+    if shares is None:
+        return f.logsumexp(log_x, axis=0) - math.log(log_x.shape[0])
+    terms = [log_x[i] + math.log(share) for i, share in enumerate(shares)]
+    return f.logsumexp(f.stack(terms), axis=0)

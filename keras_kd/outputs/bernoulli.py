@@ -3,9 +3,11 @@
 One unit is the decision between two classes, 0 and 1; several are a set of labels.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
-from keras_kd.outputs.arithmetic import functions_for
+from keras_kd.outputs import softened
+from keras_kd.outputs.arithmetic import functions_for, log_of_mean, weighted_mean
 
 NAME = "bernoulli"
 DECIDES = True
@@ -27,23 +29,23 @@ def predicted(outputs: Any, temperature: float = 1.0) -> Any:
 
 def divergence(teacher: Any, student: Any, temperature: float = 1.0) -> Any:
     r"""$\sum_l \mathrm{KL}(p_{t,l} \| p_{s,l})$ over the labels, in nats, `(...)`."""
-    f = functions_for(student)
-    terms = 0.0
-    for sign in (1.0, -1.0):
-        log_p = predicted(sign * teacher, temperature)
-        log_q = predicted(sign * student, temperature)
-        terms = terms + f.exp(log_p) * (log_p - log_q)
-    return f.sum(terms, axis=-1)
+    terms = softened.divergence(_both(teacher), _both(student), temperature)
+    return functions_for(student).sum(terms, axis=-1)
 
 
 def cross_entropy(teacher: Any, student: Any, temperature: float = 1.0) -> Any:
     """The sum over the labels of their cross-entropies, in nats, `(...)`."""
-    f = functions_for(student)
-    terms = 0.0
-    for sign in (1.0, -1.0):
-        log_p = predicted(sign * teacher, temperature)
-        terms = terms - f.exp(log_p) * predicted(sign * student, temperature)
-    return f.sum(terms, axis=-1)
+    entropies = softened.entropy(_both(teacher), temperature)
+    return functions_for(student).sum(entropies, axis=-1) + divergence(
+        teacher, student, temperature
+    )
+
+
+def _both(outputs: Any) -> Any:
+    """Each label as the two classes `[0, z]` of a softmax, `(..., labels, 2)`."""
+    f = functions_for(outputs)
+    z = f.where(outputs > -softened.BANNED, -softened.BANNED, outputs)
+    return f.stack([f.zeros_like(z), z], axis=-1)
 
 
 def decision(outputs: Any) -> Any:
@@ -70,28 +72,31 @@ def logit_targets(outputs: Any, temperature: float = 1.0, center: bool = True) -
 
 
 def margin(outputs: Any, labels: Any) -> Any:
-    """The least over the labels of the logit with the label's sign, `(...)`.
+    """Each logit with its label's sign, `(..., labels)`.
 
-    Negative where one of them is decided otherwise.
+    Negative where the label is decided otherwise.
 
     Args:
         outputs: `(..., labels)`.
         labels: zeros and ones of the same shape.
     """
-    f = functions_for(outputs)
-    return f.min(f.where(labels == 1, outputs, -outputs), axis=-1)
+    return functions_for(outputs).where(labels == 1, outputs, -outputs)
 
 
-def mean(outputs: Any, of: Literal["logits", "probabilities"] = "logits") -> Any:
+def mean(
+    outputs: Any,
+    of: Literal["logits", "probabilities"] = "logits",
+    shares: Sequence[float] | None = None,
+) -> Any:
     """Logits of the mean of several teachers.
 
     Args:
         outputs: logits `(teachers, ..., labels)`.
         of: whether logits are averaged, or probabilities at temperature 1.
+        shares: of the teachers, which add up to 1; `None` for equal ones.
     """
-    f = functions_for(outputs)
     if of == "logits":
-        return f.mean(outputs, axis=0)
+        return weighted_mean(outputs, shares)
     # Both probabilities of each label, in logarithms.
     yes, no = (predicted(sign * outputs) for sign in (1.0, -1.0))
-    return f.logsumexp(yes, axis=0) - f.logsumexp(no, axis=0)
+    return log_of_mean(yes, shares) - log_of_mean(no, shares)

@@ -1,11 +1,13 @@
 """One class out of several: logits `(..., classes)`, a softmax over the last axis."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from keras_kd.outputs.arithmetic import functions_for
+from keras_kd.outputs import softened
+from keras_kd.outputs.arithmetic import functions_for, log_of_mean, weighted_mean
 
 NAME = "categorical"
 # Whether there is a decision to agree on, and whether a temperature softens it.
@@ -28,16 +30,15 @@ def predicted(outputs: Any, temperature: float = 1.0) -> Any:
 
 def divergence(teacher: Any, student: Any, temperature: float = 1.0) -> Any:
     r"""$\mathrm{KL}(p_t \| p_s)$ in nats, `(...)`, at a temperature."""
-    f = functions_for(student)
-    log_p, log_q = predicted(teacher, temperature), predicted(student, temperature)
-    return f.sum(f.exp(log_p) * (log_p - log_q), axis=-1)
+    return softened.divergence(teacher, student, temperature)
 
 
 def cross_entropy(teacher: Any, student: Any, temperature: float = 1.0) -> Any:
     r"""$-\sum p_t \log p_s$ in nats, `(...)`, at a temperature."""
-    f = functions_for(student)
-    log_p, log_q = predicted(teacher, temperature), predicted(student, temperature)
-    return -f.sum(f.exp(log_p) * log_q, axis=-1)
+    # Not by its formula, whose gradient is a difference of nearly equal numbers.
+    return softened.entropy(teacher, temperature) + softened.divergence(
+        teacher, student, temperature
+    )
 
 
 def decision(outputs: Any) -> Any:
@@ -85,16 +86,19 @@ def margin(outputs: Any, labels: Any) -> Any:
     )
 
 
-def mean(outputs: Any, of: Literal["logits", "probabilities"] = "logits") -> Any:
+def mean(
+    outputs: Any,
+    of: Literal["logits", "probabilities"] = "logits",
+    shares: Sequence[float] | None = None,
+) -> Any:
     """Logits of the mean of several teachers.
 
     Args:
         outputs: logits `(teachers, ..., classes)`.
         of: whether logits are averaged (a geometric mean of probabilities, at every
             temperature) or probabilities at temperature 1.
+        shares: of the teachers, which add up to 1; `None` for equal ones.
     """
-    f = functions_for(outputs)
     if of == "logits":
-        return f.mean(outputs, axis=0)
-    log_p = predicted(outputs)
-    return f.logsumexp(log_p, axis=0) - math.log(outputs.shape[0])
+        return weighted_mean(outputs, shares)
+    return log_of_mean(predicted(outputs), shares)

@@ -42,8 +42,9 @@ def class_margin(outputs: Any, labels: Any) -> Any:
         labels: integers `(...)`, for one unit 0 and 1.
     """
     units = outputs.shape[-1]
-    of_units = labels[..., None] if units == 1 else labels
-    return kind_of_classes(units).margin(outputs, of_units)
+    if units == 1:
+        return kind_of_classes(1).margin(outputs, labels[..., None])[..., 0]
+    return kind_of_classes(units).margin(outputs, labels)
 
 
 def class_logits(outputs: Any) -> Any:

@@ -1,8 +1,9 @@
 """Values, `(..., d)`: regression. No softmax, no temperature, no decision."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, NoReturn
 
-from keras_kd.outputs.arithmetic import functions_for
+from keras_kd.outputs.arithmetic import functions_for, weighted_mean
 
 NAME = "continuous"
 DECIDES = False
@@ -70,9 +71,13 @@ def margin(outputs: Any, labels: Any) -> NoReturn:
     raise _no_decision("margin")
 
 
-def mean(outputs: Any, of: Literal["logits", "probabilities"] = "logits") -> Any:
+def mean(
+    outputs: Any,
+    of: Literal["logits", "probabilities"] = "logits",
+    shares: Sequence[float] | None = None,
+) -> Any:
     """The mean of several teachers' values `(teachers, ..., d)`, whatever `of` is."""
-    return functions_for(outputs).mean(outputs, axis=0)
+    return weighted_mean(outputs, shares)
 
 
 def _no_decision(what: str) -> ValueError:

@@ -51,7 +51,10 @@ class Kind(Protocol):
     def margin(self, outputs: Any, labels: Any) -> Any: ...
 
     def mean(
-        self, outputs: Any, of: Literal["logits", "probabilities"] = "logits"
+        self,
+        outputs: Any,
+        of: Literal["logits", "probabilities"] = "logits",
+        shares: Sequence[float] | None = None,
     ) -> Any: ...
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_kd.forward import call_without_side_effects, output_spec, tapping
+from keras_kd.forward import call_without_side_effects, output_spec, tapping, view_of
 from keras_kd.outputs import Kind, inferred_kinds, output_names
 from keras_kd.teachers.finite_weights import check_finite_weights
 from keras_kd.teachers.supervision import Clock, Supervision
@@ -90,7 +90,7 @@ class LiveTeacher:
     ) -> tuple[Supervision | None, Any]:
         """The word on a batch `(x, y, sample_weight)`, and the batch as it is."""
         x, _, _ = keras.utils.unpack_x_y_sample_weight(batch)
-        return self.say(x, state), batch
+        return self.say(view_of(x, "teacher", self.model), state), batch
 
     def accompany(self, inputs: Any, training: bool) -> Supervision | None:
         """Nothing more: all was said before the student's forward pass."""

@@ -71,7 +71,9 @@ class ManifestFile:
         write_json(path, {**head, **content})
 
     def _unreadable(self, path: Path, reason: str) -> ValueError:
-        return ValueError(f"The {self.called} {path} cannot be read: {reason}.")
+        return ValueError(
+            f"The {self.called} {path} cannot be read: {reason}. {self.made}"
+        )
 
 
 def read_output_kinds(content: Mapping[str, Any]) -> list[str | None] | None:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_kd.arguments import check_choice
-from keras_kd.forward import call_without_side_effects
+from keras_kd.forward import call_without_side_effects, view_of
 from keras_kd.keras_internals import flatten_layers, keras_reason
 from keras_kd.outputs import Kind, kind_of_classes, output_names, to_logits
 from keras_kd.teachers.live import LiveTeacher
@@ -126,6 +126,7 @@ class CheaperTeacher(LiveTeacher):
     def prepare_fit(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Says, the first time, how far the two teachers agree on the first batch."""
         inputs = None if self._full is None else first_batch(arguments["x"])
+        inputs = view_of(inputs, "teacher", self.model)
         if self._full is not None and inputs is not None:
             found = agreement(self._full, self.model, inputs, self.form, self._kinds)
             # Only now, and once: a trajectory may change the teacher.

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from keras_kd.forward import tapping
+from keras_kd.forward import tapping, view_of
 from keras_kd.teachers.live import LiveTeacher
 from keras_kd.teachers.supervision import Clock, Supervision
 
@@ -30,6 +30,7 @@ class TrainedAlong(LiveTeacher):
             inputs: what the model takes.
             training: whether it runs as in training.
         """
+        inputs = view_of(inputs, "teacher", self.model)
         with tapping(self.layers.values()) as taps:
             outputs = self.model(inputs, training=training)
         return Supervision(outputs, taps)

@@ -13,6 +13,7 @@ from keras_kd.complexity import (
     supervision_complexity,
 )
 from keras_kd.complexity.bound import distillation_bound
+from keras_kd.complexity.solvers.solver import solver_of
 from keras_kd.ntk import NTKOperator, empirical_ntk
 
 N, K, P = 40, 3, 200
@@ -204,6 +205,25 @@ def test_an_operator_stands_for_its_kernel(outputs):
     )
     assert other.terms == pytest.approx(bound.terms, rel=1e-4)
     assert other.radius == pytest.approx(bound.radius, rel=1e-4)
+
+
+def test_a_set_of_labels_shares_an_operator():
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)])
+    x = np.random.default_rng(0).normal(size=(6, 8)).astype("float32")
+    teacher = np.tanh(x[:, :2])
+    bound, other = (
+        distillation_bound(kernel, teacher, ridge=0.1, output_kind="bernoulli")
+        for kernel in (
+            empirical_ntk(model, x, accumulate="float64"),
+            NTKOperator(model, x),
+        )
+    )
+    assert other.terms == pytest.approx(bound.terms, rel=1e-4)
+    full = NTKOperator(model, x, outputs="full")
+    with pytest.raises(ValueError, match=r"Received: a full kernel"):
+        distillation_bound(full, teacher, ridge=0.1, output_kind="bernoulli")
+    with pytest.raises(TypeError, match=r"Received: the full kernel of 2 outputs"):
+        _ = solver_of(full, 0.1).traces
 
 
 def test_without_labels_it_bounds_the_disagreement():

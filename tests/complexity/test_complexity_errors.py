@@ -135,7 +135,32 @@ def test_complexity(kernel, targets, options, message):
         ),
         (
             lambda: margins(EYE, [0, 1, 2]),
-            "`labels` must be of shape (4,). Received: shape (3,)",
+            "`labels` must be of shape (4,), or one-hot of shape (4, 4). Received: sh",
+        ),
+        (
+            lambda: margins(EYE, np.ones((4, 4))),
+            "`labels` must be of shape (4,), or one-hot of shape (4, 4). Received: "
+            "shape (4, 4) that is not one-hot",
+        ),
+        (
+            lambda: margins(EYE, [0, 1, 1, 0], "bernoulli"),
+            "`labels` must be zeros and ones of shape (4, 4) where outputs are a",
+        ),
+        (
+            lambda: margins(EYE, EYE, "continuous"),
+            "`output_kind` must be 'categorical' or 'bernoulli' for a margin: by",
+        ),
+        (
+            lambda: predict(EYE, EYE, ONES, labels=ONES, output_kind="continuous"),
+            "`output_kind` must be 'categorical' or 'bernoulli' for an accuracy: b",
+        ),
+        (
+            lambda: soft_targets(ONES, output_kind="categorical"),
+            "`output_kind='categorical'` needs an output for each class. Received: 1",
+        ),
+        (
+            lambda: fidelity(ONES, ONES, "categorical"),
+            "`output_kind='categorical'` needs an output for each class. Received: 1",
         ),
         (
             lambda: margins(EYE, [0, 1, 2, 4]),

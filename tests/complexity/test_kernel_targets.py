@@ -5,14 +5,17 @@ import numpy as np
 import pytest
 from complexity_kernels import flat, forms, random_full_kernel, random_kernel
 from scipy.special import log_softmax
+from sklearn.metrics import accuracy_score, hamming_loss
 
 from keras_kd.complexity import (
     fidelity,
     kernel_alignment,
     margins,
+    predict,
     residual_targets,
     soft_targets,
 )
+from keras_kd.complexity.margin import accuracy
 from keras_kd.metrics import Fidelity
 
 
@@ -78,6 +81,40 @@ def test_margins(logits):
     np.testing.assert_allclose(margins(logits, labels), expected)
     assert margins([2.0, 3.0, -1.0], [1, 0, 0]).tolist() == [2.0, -3.0, 1.0]
     assert margins([[2.0], [3.0]], [0, 1]).tolist() == [-2.0, 3.0]
+
+
+def test_margins_of_a_set_of_labels(logits):
+    labels = np.random.default_rng(1).integers(0, 2, logits.shape)
+    found = margins(logits, labels, "bernoulli")
+    np.testing.assert_array_equal(found, (2 * labels - 1) * logits)
+    one = margins(logits[:, 0], labels[:, 0], "bernoulli")
+    np.testing.assert_array_equal(one, found[:, 0])
+    np.testing.assert_array_equal(one, margins(logits[:, 0], labels[:, 0]))
+
+
+def test_one_hot_labels_are_classes(logits):
+    labels = np.random.default_rng(1).integers(0, 4, 20)
+    for dtype in (bool, int, "float32"):
+        one_hot = np.eye(4, dtype=dtype)[labels]
+        np.testing.assert_array_equal(margins(logits, one_hot), margins(logits, labels))
+        assert accuracy(logits, one_hot) == accuracy(logits, labels)
+
+
+def test_accuracy_is_that_of_scikit_learn(logits):
+    classes = np.random.default_rng(1).integers(0, 4, 20)
+    labels = np.random.default_rng(2).integers(0, 2, logits.shape)
+    found = accuracy(logits, classes)
+    assert found == accuracy_score(classes, logits.argmax(1))
+    assert 0 < found < 1
+    of_labels = accuracy(logits, labels, "bernoulli")
+    assert of_labels == pytest.approx(1 - hamming_loss(labels, logits > 0))
+    assert accuracy(logits[:, 0], labels[:, 0]) == accuracy_score(
+        labels[:, 0], logits[:, 0] > 0
+    )
+    eye = np.eye(20)
+    for kind, y in (("bernoulli", labels), ("categorical", classes)):
+        predicted = predict(eye, eye, logits, labels=y, output_kind=kind)
+        assert predicted.accuracy == accuracy(logits, y, kind)
 
 
 @pytest.mark.parametrize("k", [1, 4])

@@ -16,7 +16,9 @@ from teachers_compared import (
 )
 
 from keras_kd.complexity import compare_teachers
-from keras_kd.complexity.ranking.report import CRITERIA, TeacherReport, ranks
+from keras_kd.complexity.ranking.criteria import CRITERIA, criteria_of
+from keras_kd.complexity.ranking.report import TeacherReport, ranks
+from keras_kd.outputs import categorical
 
 pytestmark = pytest.mark.one_backend
 
@@ -105,7 +107,7 @@ def test_ranks():
     assert ranks([0.3, 0.1, None, 0.3, 0.2], False) == [3, 1, 5, 3, 2]
 
 
-@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("criterion", criteria_of(categorical))
 def test_every_criterion_ranks(criterion):
     x, y = data()
     teachers = [some_logits(i) + i * np.eye(3)[y] for i in range(3)]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from keras_kd.datasets import load
+from keras_kd.datasets import Batches, load
 from keras_kd.datasets.digits import read_digits
 
 pytestmark = pytest.mark.once
@@ -48,3 +48,18 @@ def test_needs_no_scikit_learn_and_no_tensorflow_datasets():
         "load('digits')"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_data_set_is_shown_in_a_line():
+    data = load("digits")
+    shown = repr(data)
+    assert len(shown) < 200
+    assert "digits" in shown
+    assert str(len(data.x_train)) in shown
+    assert "10 classes" in shown
+
+
+@pytest.mark.parametrize("augment", [True, "flip"])
+def test_augment_is_a_layer(augment):
+    with pytest.raises(ValueError, match=r"`augment` must be a layer.*Received"):
+        Batches(np.zeros((4, 8, 8, 1)), augment=augment)

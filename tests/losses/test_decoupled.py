@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 from loss_inputs import normal, softmax, value
@@ -79,3 +80,22 @@ def test_a_certain_teacher_stays_exact():
     teacher, student = np.float32([[200.0, 0, 0, 0]]), np.float32([[0, 40, 40, 40]])
     loss = DecoupledKD(temperature=1.0).compute_loss(teacher, student, np.array([0]))
     assert value(loss) == pytest.approx(40 + np.log(3), rel=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [-1, 5, 77])
+def test_a_label_that_is_no_class_is_nan_unless_it_does_not_count(wrong):
+    teacher, student = normal(3, 5, seed=1), normal(3, 5, seed=2)
+    labels = np.array([0, wrong, 4], "int32")
+    with pytest.raises(ValueError, match=rf"from 0 to 4\. Received: 1 .* {wrong} "):
+        DecoupledKD().compute_loss(teacher, student, y_true=labels)
+    seen_late = keras.ops.convert_to_tensor(labels)
+    loss = DecoupledKD().compute_loss(teacher, student, y_true=seen_late)
+    assert np.isnan(value(loss))
+    loss = DecoupledKD().compute_loss(
+        teacher, student, y_true=seen_late, sample_weight=np.float32([1, 0, 1])
+    )
+    kept = [0, 2]
+    expected = DecoupledKD().compute_loss(
+        teacher[kept], student[kept], y_true=labels[kept]
+    )
+    assert value(loss) == pytest.approx(value(expected) * 2 / 3, rel=1e-5)

@@ -59,3 +59,10 @@ def test_trains_a_model_on_sparse_labels():
 def test_refuses_other_labels_and_outputs(labels, outputs, message):
     with pytest.raises(ValueError, match=message):
         LabelSmoothingCrossentropy()(labels, outputs)
+
+
+@pytest.mark.parametrize("wrong", [-1, 5, 77])
+def test_a_label_that_is_no_class_is_nan(wrong):
+    loss = LabelSmoothingCrossentropy(reduction=None)
+    values = value(loss(np.array([0, wrong, 4], "int32"), normal(3, 5)))
+    assert np.isnan(values).tolist() == [False, True, False]

@@ -27,6 +27,11 @@ NAN, INF = float("nan"), float("inf")
             for bad in (0, -1, NAN, INF, "4", None, True)
         ),
         *(
+            (loss, {"temperature": bad}, r"`temperature` must be in \[1e-6, 1e6\]")
+            for loss in (SoftTargets, DecoupledKD, DIST)
+            for bad in (1e-300, 1e300, 9e-7, 1.1e6)
+        ),
+        *(
             (loss, {name: bad}, f"`{name}` must be a finite number >= 0")
             for loss, name in [
                 (DecoupledKD, "alpha"),

@@ -1,6 +1,7 @@
 """What a caller gives: arguments, inputs of every kind, and messages on mistakes."""
 
 import keras
+import ml_dtypes
 import numpy as np
 import pytest
 from jacobian_oracle import jacobian, kernel
@@ -9,7 +10,11 @@ from ntk_models import BACKEND, build, inputs_for, take
 from ntk_small import error, numbers, small
 
 from keras_kd.ntk import (
+    NTKOperator,
     empirical_ntk,
+    ntk_diagonal,
+    ntk_features,
+    ntk_similarity,
 )
 
 # --- arguments -----------------------------------------------------------------------
@@ -28,6 +33,8 @@ from keras_kd.ntk import (
         ({"implementation": "fast"}, "`implementation`"),
         ({"accumulate": "float16"}, "`accumulate`"),
         ({"variables": []}, "`variables`"),
+        ({"variables": 3}, "`variables`"),
+        ({"progress": "yes"}, "`progress`"),
         ({"out": np.zeros((2, 2), "float32")}, "`out`"),
         ({"out": np.zeros((6, 6), "int32")}, "`out`"),
     ],
@@ -44,6 +51,14 @@ def test_a_wrong_argument_is_one_clear_error(options, match):
         (np.full((2, 4), np.nan, "float32"), None, "x1"),
         (3.0, None, "x1"),
         (np.zeros((2, 4), "float32"), np.zeros((0, 4), "float32"), "x2"),
+        (np.zeros((2, 4), "complex64"), None, "`x1` .*real.*complex64"),
+        (np.full((2, 4), None), None, "`x1` .*real.*object"),
+        (np.full((2, 4), np.nan, ml_dtypes.bfloat16), None, "`x1` must be finite"),
+        ([[1.0, 2.0, 3.0, 4.0], [1.0]], None, "x1"),
+        (np.zeros((2, 5), "float32"), None, r"`x1` .*takes.*\(2, 5\)"),
+        (np.zeros((2, 4), "float32"), np.zeros((3, 5), "float32"), r"`x2` .*\(3, 5\)"),
+        (np.zeros((2, 4), "float32"), np.zeros((3, 5, 4), "float32"), "`x2` .*takes"),
+        (np.zeros((2, 4), "float32"), {"a": np.zeros((3, 4), "float32")}, "`x2`"),
     ],
 )
 def test_wrong_inputs_are_named(x1, x2, match):
@@ -67,6 +82,82 @@ def test_wrong_models_are_named():
     several = {"first": layers.Dense(2)(inputs), "second": layers.Dense(3)(inputs)}
     with pytest.raises(ValueError, match=r"first.*second"):
         empirical_ntk(keras.Model(inputs, several), numbers())
+
+
+def test_numbers_of_numpy_are_numbers():
+    model, x = small(), numbers()
+    expected = empirical_ntk(model, x, outputs=1, batch_size=2)
+    found = empirical_ntk(model, x, outputs=np.int64(1), batch_size=np.int32(2))
+    assert np.array_equal(found, expected)
+    features = ntk_features(model, x, np.int64(4), np.uint8(3))
+    assert np.array_equal(features, ntk_features(model, x, 4, 3))
+    found = ntk_similarity(
+        model, small(seed=1), x, outputs="full", probes=np.int64(3), seed=np.int64(5)
+    )
+    assert found == ntk_similarity(
+        model, small(seed=1), x, outputs="full", probes=3, seed=5
+    )
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "a", None])
+def test_seeds_are_integers(seed):
+    model, x = small(), numbers()
+    with pytest.raises(ValueError, match="`seed`"):
+        ntk_features(model, x, 4, seed)
+    with pytest.raises(ValueError, match="`seed`"):
+        ntk_similarity(model, model, x, seed=seed)
+
+
+def test_complex_vectors_are_refused():
+    with pytest.raises(ValueError, match=r"`v` .*complex"):
+        NTKOperator(small(), numbers()) @ np.full(6, 1j)
+
+
+def test_two_sides_of_different_outputs_are_refused():
+    # As many outputs as positions.
+    model = keras.Sequential(
+        [keras.Input((None, 2)), layers.Conv1D(1, 1), layers.Flatten()]
+    )
+    left, right = np.ones((2, 4, 2), "float32"), np.ones((3, 5, 2), "float32")
+    with pytest.raises(ValueError, match=r"`x1` and `x2` .* 4 and 5"):
+        empirical_ntk(model, left, right)
+    assert empirical_ntk(model, left, right[:, :4]).shape == (2, 3)
+
+
+def steep():
+    """A linear model whose kernel is too large for float32, not for float64."""
+    model = keras.Sequential(
+        [keras.Input((4,)), layers.Dense(4), layers.Dense(3, name="logits")]
+    )
+    model.get_layer("logits").kernel.assign(np.full((4, 3), 1e18, "float32"))
+    return model
+
+
+def test_a_kernel_that_overflows_is_refused():
+    model, x = steep(), 1e3 * numbers()
+    for ask in (
+        empirical_ntk,
+        ntk_diagonal,
+        lambda model, x: empirical_ntk(model, x, x[:2]),
+        lambda model, x: NTKOperator(model, x, accumulate="float32") @ np.ones(6),
+    ):
+        with (
+            np.errstate(all="ignore"),
+            pytest.raises(OverflowError, match=r"finite.*beyond 3.4e\+38.*float64"),
+        ):
+            ask(model, x)
+    expected = kernel(jacobian(model, x).astype("float64"))
+    assert error(empirical_ntk(model, x, accumulate="float64"), expected) < 1e-5
+
+
+@pytest.mark.parametrize("outputs", ["trace", "full"])
+def test_a_zero_kernel_has_no_angle(outputs):
+    zero = small()
+    zero.get_layer("logits").kernel.assign(np.zeros((5, 3)))
+    zero.get_layer("logits").trainable = False
+    for models, name in (((zero, small()), "model_a"), ((small(), zero), "model_b")):
+        with pytest.raises(ValueError, match=f"zeros from `{name}`"):
+            ntk_similarity(*models, numbers(), outputs=outputs)
 
 
 def test_pseudo_is_refused_for_probabilities():

@@ -134,9 +134,14 @@ def test_margins_are_positive_where_the_label_is_decided_for(logits, label):
     assert np.all((margin < 0) <= (decided_class(z) != labels))
     there = z > 0
     assert np.all(bernoulli.margin(z, there.astype(int)) >= 0)
-    some_other = there.copy()
-    some_other[:, 0] = ~some_other[:, 0]
-    assert np.all(bernoulli.margin(z, some_other.astype(int)) <= 0)
+    other = ~there
+    assert np.all(bernoulli.margin(z, other.astype(int)) <= 0)
+    # A label by itself: another one's has no say.
+    other[:, 1:] = there[:, 1:]
+    np.testing.assert_array_equal(
+        bernoulli.margin(z, other) * [-1, 1, 1, 1][: z.shape[1]],
+        bernoulli.margin(z, there),
+    )
 
 
 def test_soft_targets_are_centred():

@@ -152,13 +152,92 @@ def test_another_cache_is_replaced_on_demand(teacher, tmp_path):
 def test_files_of_somebody_else(teacher, tmp_path):
     """Names that a cache uses too."""
     x, _ = examples()
-    (tmp_path / "labels.npy").write_bytes(b"mine")
+    for name in ("labels.npy", "keys.npy", "checkpoint-0000.tap-0.npy"):
+        path = tmp_path / name
+        path.write_bytes(b"mine")
+        with pytest.raises(ValueError, match=f"there is '{name}'.*overwrite=True"):
+            build(teacher, x, tmp_path)
+        assert files(tmp_path) == {name: b"mine"}
+        path.unlink()
     build(teacher, x, tmp_path)
-    assert (tmp_path / "labels.npy").read_bytes() == b"mine"
-    (tmp_path / "checkpoint-0007.a.npy").mkdir()
-    with pytest.raises(ValueError, match="in which there is 'checkpoint-0007"):
-        build(teacher, x + 1, tmp_path, overwrite=True)
+    # No cache has such a file, and nothing replaces it.
+    notes = tmp_path / "checkpoint-0001.notes.npy"
+    for make in (notes.mkdir, lambda: notes.write_bytes(b"mine")):
+        make()
+        for overwrite in (False, True):
+            with pytest.raises(ValueError, match=r"there is 'checkpoint-0001\.notes"):
+                build(teacher, x + 1, tmp_path, overwrite=overwrite)
+        notes.rmdir() if notes.is_dir() else notes.unlink()
     SupervisionCache(tmp_path).verify()
+
+
+def test_one_builder_at_a_time(teacher, tmp_path):
+    x, _ = examples()
+    other = network(12)
+
+    class Building(keras.utils.PyDataset):
+        """While the cache is being written, another build begins."""
+
+        refusals = 0
+
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            if (tmp_path / "building.json").exists():
+                with pytest.raises(BlockingIOError, match="is being built in"):
+                    build(other, x, tmp_path, overwrite=True)
+                self.refusals += 1
+            return (x,)
+
+    data = Building()
+    cache = build(teacher, data, tmp_path, overwrite=True)
+    assert data.refusals > 0
+    cache.verify()
+    cache.check_teacher(teacher)
+    # It lets go of the folder.
+    build(other, x, tmp_path, overwrite=True).check_teacher(other)
+
+
+def test_data_that_never_ends(teacher, tmp_path):
+    class Endless(keras.utils.PyDataset):
+        @property
+        def num_batches(self):
+            return None
+
+        def __getitem__(self, index):
+            return (examples()[0],)
+
+    with pytest.raises(ValueError, match=r"must end.*`PyDataset` without a length"):
+        build(teacher, Endless(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("scale", "message"),
+    [
+        (1e6, "float16 cannot hold.*'hidden' gives values up to"),
+        (1e-6, "float16 cannot hold.*'hidden' gives values up to"),
+        (np.nan, "must be finite"),
+        (np.inf, "must be finite"),
+    ],
+)
+def test_taps_that_cannot_be_held(scale, message, tmp_path):
+    x, _ = examples()
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            keras.layers.Rescaling(scale, name="hidden"),
+            keras.layers.Rescaling(0.0),
+            keras.layers.Lambda(lambda t: keras.ops.where(t == 0, t, 0.0)),
+        ]
+    )
+    with pytest.raises(ValueError, match=message):
+        build(model, x, tmp_path, dtype="float16", taps=["hidden"])
+    assert files(tmp_path) == {}
+    if np.isfinite(scale):
+        cache = build(model, x, tmp_path, taps=["hidden"])
+        _, taps = cache.look_up(cache.rows(x), 0)
+        np.testing.assert_allclose(taps["hidden"], x * scale, rtol=1e-6)
 
 
 def test_arguments(teacher, tmp_path):

@@ -61,6 +61,28 @@ def test_types_that_keras_casts(one, other):
     np.testing.assert_array_equal(example_keys(x), example_keys(x.astype(other)))
 
 
+def test_numbers_beyond_32_bits():
+    """They are other examples; those of 32 bits are the same in either type."""
+    x = np.array([[7, 1], [7 + 2**32, 1], [7 - 2**32, 1], [7, 1 + 2**40], [-7, 1]])
+    keys = example_keys(x)
+    assert len(set(keys)) == 5
+    np.testing.assert_array_equal(keys[[0, 4]], example_keys(x[[0, 4]].astype("int32")))
+    np.testing.assert_array_equal(example_keys(x[::-1])[::-1], keys)
+    np.testing.assert_array_equal(
+        [example_keys(x[i : i + 1])[0] for i in range(5)], keys
+    )
+    assert len(set(example_keys({"a": x, "b": x[::-1]}))) == 5
+    # As caches of the first version know them.
+    assert len(set(example_keys(x, bits=32))) == 2
+    near = 1.0 + np.array([[0.0], [1e-12], [np.nan]])
+    assert len(set(example_keys(near))) == 2  # Keras makes one float32 of them
+    keras.config.set_floatx("float64")
+    try:
+        assert len(set(example_keys(near))) == 3
+    finally:
+        keras.config.set_floatx("float32")
+
+
 def test_tensors():
     x = np.random.default_rng(0).normal(size=(7, 3)).astype("float32")
     for dtype in ("float32", "bfloat16"):

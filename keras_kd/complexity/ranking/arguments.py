@@ -8,44 +8,26 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from keras_kd import backend
-from keras_kd.arguments import check_choice, check_number
-from keras_kd.complexity.arguments import check_kernel
-from keras_kd.complexity.ranking.report import CRITERIA, Criterion
+from keras_kd.arguments import check_number
+from keras_kd.complexity.arguments import check_kernel, check_targets, check_truth
 from keras_kd.forward import Examples
 from keras_kd.ntk.outputs import are_probabilities, logits_of
-from keras_kd.outputs import (
-    bernoulli,
-    check_last_activation,
-    inferred_kinds,
-)
+from keras_kd.outputs import Kind, check_last_activation
 
-# What ranks, with labels and without.
-CRITERION: Criterion = "bound_total"
-CRITERION_WITHOUT_LABELS: Criterion = "heldout_fidelity"
-
-
-def checked_criterion(criterion: Criterion | None, labelled: bool) -> Criterion:
-    """What ranks, which without labels can be no accuracy.
-
-    Raises:
-        ValueError: there is no such criterion, or it needs labels.
-    """
-    if criterion is None:
-        return CRITERION if labelled else CRITERION_WITHOUT_LABELS
-    check_choice("criterion", criterion, tuple(CRITERIA))
-    if criterion.endswith("accuracy") and not labelled:
-        raise ValueError(f"`criterion='{criterion}'` needs labels. Received: y=None")
-    return criterion
+# Where none are given.
+TEMPERATURES = (1.0, 2.0, 4.0, 8.0)
 
 
 def checked_temperatures(
-    temperatures: float | Sequence[float],
-) -> tuple[float, ...]:
-    """One temperature or several as a tuple.
+    temperatures: float | Sequence[float] | None,
+) -> tuple[float, ...] | None:
+    """One temperature or several as a tuple; `None`: those of the outputs' kind.
 
     Raises:
         ValueError: one is not > 0 or stands there twice, or there is none.
     """
+    if temperatures is None:
+        return None
     several: Any = temperatures if np.ndim(temperatures) else [temperatures]
     checked = tuple(check_number("temperatures", t, above=0) for t in several)
     if not checked or len(set(checked)) < len(checked):
@@ -54,6 +36,41 @@ def checked_temperatures(
             f"Received: temperatures={temperatures}"
         )
     return checked
+
+
+def temperatures_of(
+    kind: Kind, temperatures: tuple[float, ...] | None
+) -> tuple[float, ...]:
+    """Those that were asked for, if outputs of this kind have any.
+
+    Raises:
+        ValueError: the outputs are values, and another temperature than 1 is given.
+    """
+    if kind.SOFTENS:
+        return TEMPERATURES if temperatures is None else temperatures
+    if temperatures not in (None, (1.0,)):
+        raise ValueError(
+            "`temperatures` must be left out, or 1, for outputs that are "
+            f"{kind.NAME}: values have no temperature. Received: temperatures="
+            f"{temperatures}. Of classes say output_kind='categorical', of a set of "
+            "labels 'bernoulli'."
+        )
+    return (1.0,)
+
+
+def checked_truth(
+    y: NDArray[Any] | None, n: int, k: int, kind: Kind
+) -> NDArray[Any] | None:
+    """`y` in the shape of the decisions, or values `(n, k)`.
+
+    Raises:
+        ValueError: shape, dtype or an entry.
+    """
+    if y is None:
+        return None
+    if kind.DECIDES:
+        return check_truth(y, n, k, kind, "y")
+    return check_targets(y, n, k, "y")
 
 
 def split(
@@ -105,11 +122,23 @@ def checked_kernel(kernel: ArrayLike, n: int) -> NDArray[Any]:
 
 
 def outputs_of(student: keras.Model, examples: Examples) -> int:
-    """The student's number of classes, if it gives logits.
+    """The number of outputs of a student that gives logits.
 
     Raises:
         TypeError: it is no model.
         ValueError: it is not built, or gives probabilities.
+    """
+    few = first_outputs(student, examples)
+    check_gives_logits(student, few)
+    return int(few.shape[1])
+
+
+def first_outputs(student: keras.Model, examples: Examples) -> NDArray[Any]:
+    """What the student gives for some examples, `(m, k)`.
+
+    Raises:
+        TypeError: it is no model.
+        ValueError: it is not built.
     """
     if not isinstance(student, keras.Model):
         raise TypeError(
@@ -120,8 +149,27 @@ def outputs_of(student: keras.Model, examples: Examples) -> int:
             f"`student` must be built. Received: model '{student.name}', which has no "
             "weights yet."
         )
-    few = backend.to_numpy(logits_of(student, examples.first(8)))
-    k = int(few.shape[1])
+    few: NDArray[Any] = backend.to_numpy(logits_of(student, examples.first(8)))
+    return few
+
+
+def check_gives_logits(
+    student: keras.Model, few: NDArray[Any], declared: Sequence[Kind] = ()
+) -> None:
+    """Refuses a student that gives probabilities; values are neither.
+
+    Args:
+        student: the model.
+        few: what it gives for some examples.
+        declared: the kind of its output, where its last activation is to agree with it.
+
+    Raises:
+        ValueError: it gives probabilities, or ends in what contradicts its kind.
+    """
+    of_values = not all(kind.SOFTENS for kind in declared)
+    if of_values:
+        check_last_activation(student, "logits", "student", declared)
+        return
     try:
         check_last_activation(student, "logits", "student")
         certain = are_probabilities(few)
@@ -131,30 +179,6 @@ def outputs_of(student: keras.Model, examples: Examples) -> int:
         raise ValueError(
             "`student` must give logits. Received: model "
             f"'{student.name}', which gives probabilities. Pass the model that ends "
-            "before its softmax or sigmoid."
+            "before its softmax or sigmoid, or output_kind='continuous' to "
+            "`compare_teachers` if these are values."
         )
-    return k
-
-
-def check_classes(models: Sequence[Any], k: int) -> None:
-    """Refuses outputs of which it is known that they are a set of labels.
-
-    A squared error says nothing here: classifiers are trained by it, too.
-
-    Args:
-        models: the student and the teachers; those that are no models say nothing.
-        k: units of the output.
-
-    Raises:
-        ValueError: a model gives several labels, each there or not.
-    """
-    for model in models:
-        if not isinstance(model, keras.Model) or k == 1:
-            continue
-        (kind,) = inferred_kinds(["output"], [model], [getattr(model, "loss", None)])
-        if kind is bernoulli:
-            raise ValueError(
-                "Teachers are ranked by the classes that they tell apart. Received: "
-                f"model '{model.name}', of {k} outputs that are bernoulli (a set of "
-                "labels) by their activation or the loss that it was compiled with."
-            )

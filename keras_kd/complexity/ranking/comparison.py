@@ -3,35 +3,27 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 import keras
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from keras_kd.arguments import check_choice, check_integer_or_none, check_number
-from keras_kd.complexity.agreement import fidelity
-from keras_kd.complexity.arguments import check_labels
-from keras_kd.complexity.bound import distillation_bound
-from keras_kd.complexity.margin import accuracy, margins
-from keras_kd.complexity.prediction import predict
 from keras_kd.complexity.ranking.arguments import (
-    check_classes,
-    checked_criterion,
+    check_gives_logits,
     checked_kernel,
     checked_temperatures,
-    outputs_of,
+    checked_truth,
+    first_outputs,
     split,
+    temperatures_of,
 )
-from keras_kd.complexity.ranking.report import (
-    CRITERIA,
-    Criterion,
-    TeacherReport,
-    TeacherRow,
-    ranks,
-)
+from keras_kd.complexity.ranking.criteria import CRITERIA, Criterion, checked_criterion
+from keras_kd.complexity.ranking.kind import kind_of_outputs
+from keras_kd.complexity.ranking.measure import Bounding, Candidate, Split, measure
+from keras_kd.complexity.ranking.report import TeacherReport, ranks
 from keras_kd.complexity.ranking.teacher_logits import (
-    TeacherLogits,
     Teachers,
     check_teachers,
     logits_of_teachers,
@@ -39,23 +31,13 @@ from keras_kd.complexity.ranking.teacher_logits import (
 )
 from keras_kd.complexity.solvers.cholesky import KernelFactorization
 from keras_kd.complexity.solvers.random_features import FeatureFactorization
-from keras_kd.complexity.supervision import adjusted_supervision_complexity
 from keras_kd.complexity.targets import Kind, soft_targets
 from keras_kd.forward import Examples
 from keras_kd.ntk import empirical_ntk, ntk_features
-from keras_kd.outputs import decided_class
+from keras_kd.outputs import KINDS, KindName
 
 # In units of the kernel's mean diagonal entry.
 RELATIVE_RIDGE = 1e-3
-
-
-class _Bounding(TypedDict):
-    """What `distillation_bound` is told of every teacher alike."""
-
-    delta: float
-    kernel_independent: bool
-    teacher_independent: bool
-    labels_held_out: bool
 
 
 def compare_teachers(
@@ -63,8 +45,9 @@ def compare_teachers(
     teachers: Teachers,
     x: Any,
     y: ArrayLike | None = None,
-    temperatures: float | Sequence[float] = (1, 2, 4, 8),
+    temperatures: float | Sequence[float] | None = None,
     *,
+    output_kind: KindName | None = None,
     criterion: Criterion | None = None,
     held_out: float | ArrayLike = 0.25,
     ridge: float | None = None,
@@ -87,24 +70,48 @@ def compare_teachers(
     are, and what a kernel machine, the student linearised at its present weights,
     learns from them.
 
-    The kernel is the trace NTK over the number of classes, summed in float64.
+    The kernel is the trace NTK over the number of outputs, summed in float64.
+
+    **What the outputs mean** is said by `output_kind`, else by what is certain: a
+    softmax, a sigmoid or a compiled loss of student or teachers, what a trajectory or a
+    cache recorded; then by `y`: integers or one-hot rows are classes, other zeros and
+    ones `(n, k)` a set of labels, other numbers values. Rows that all sum to 1 are
+    one-hot, unless something says that they are labels of which each example has one. A
+    squared error alone makes values of outputs whose `y` are neither classes nor
+    labels, or not given. Of what nothing is known, classes.
+
+    **Of a set of labels** accuracy and fidelity are shares of labels, and the bound is
+    one on the share that is wrong. **Of values** nothing is decided: there are no
+    temperatures, accuracies, margins or bounds; the targets are the teacher's values
+    less their mean over the examples that are fitted, which a bias learns; and errors
+    are squared, summed over the outputs in the units that they have.
 
     Args:
-        student: a built `keras.Model` of logits, as a rule at its initial weights.
-        teachers: a model, a `TeacherTrajectory` (each checkpoint has rows of its own;
-            of custom classes under `keras.saving.custom_object_scope`), an array of
-            logits `(n, k)`, or a list or `{name: teacher}` dictionary of such.
+        student: a built `keras.Model` of logits, or of values, as a rule at its initial
+            weights.
+        teachers: a model, a `TeacherTrajectory` or a `SupervisionCache` (each
+            checkpoint has rows of its own; of custom classes under
+            `keras.saving.custom_object_scope`), an array of logits `(n, k)`, or a list
+            or `{name: teacher}` dictionary of such. A cache, or one stage or a mean of
+            it, must hold every example of `x`, and all logits.
         x: the `n` examples, as in `empirical_ntk`.
-        y: `(n,)` integers, their true classes; `None`: unknown, and what is measured is
-            agreement with the teacher.
-        temperatures: numbers > 0.
+        y: `(n,)` integers, their true classes, or one-hot `(n, k)`; `(n, k)` zeros and
+            ones, their labels; `(n, k)` numbers, their values, or `(n,)` of one output.
+            `None`: unknown, and what is measured is agreement with the teacher.
+        temperatures: numbers > 0; `None`: 1, 2, 4 and 8, and 1 alone of values.
+        output_kind: `"categorical"`, `"bernoulli"` (a set of labels; one logit that
+            tells two classes apart) or `"continuous"` (values); `None`: see above.
         criterion: the column of `TeacherRow` that ranks: `"heldout_accuracy"`,
             `"heldout_fidelity"`, `"teacher_accuracy"`, `"complexity"`,
             `"complexity_per_margin"`, `"complexity_per_norm"`, `"leave_one_out_error"`
             or `"bound_total"`. `None`: `"bound_total"`, which agreed best with
             how students turned out (docs/results/choosing-a-teacher.md), without
             labels `"heldout_fidelity"`, which did not: without labels nothing says
-            that an early stage knows little.
+            that an early stage knows little. Of values `"complexity"`,
+            `"complexity_per_norm"`, `"leave_one_out_error"`, `"teacher_error"` or
+            `"heldout_error"`. `None`: the last, the error of the kernel machine where
+            it was not fitted, against `y`; without labels `"leave_one_out_error"`,
+            how far it misses the teacher there, of which the same is to be said.
         held_out: the share of the examples, above 0 and below 1, that the kernel
             machine is tested on and all else leaves alone, drawn by `seed`; or the
             indices of these examples.
@@ -116,9 +123,9 @@ def compare_teachers(
         features: number of features that stand for the kernel, for many examples
             (`ntk_features`); `None`: the kernel itself.
         kind: of the targets, `"probabilities"` or `"logits"`; both centred over the
-            classes and divided by the temperature.
+            classes and divided by the temperature. Values are their own.
         teacher_outputs: what teachers that are models give, `"logits"` or
-            `"probabilities"`.
+            `"probabilities"`. A cache holds logits, whatever its teacher gave.
         batch_size: examples a pass; `None`: what fits.
         seed: of the draw of the held-out examples, and of the features.
         delta: probability, above 0 and below 1, that one of the bounds fails; teachers
@@ -133,8 +140,10 @@ def compare_teachers(
 
     Raises:
         TypeError: `student` is not a Keras model, or a teacher none of the above.
-        ValueError: an argument is not as above, the outputs do not tell classes apart,
-            or the kernel is not positive definite at this `ridge`.
+        ValueError: an argument is not as above, models contradict each other about what
+            the outputs mean, outputs of that kind have no such criterion or
+            temperature, a cache lacks an example, or the kernel is not positive
+            definite at this `ridge`.
         FileNotFoundError: a checkpoint is missing.
 
     Source: Harutyunyan et al., "Supervision Complexity and its Role in Knowledge
@@ -153,8 +162,11 @@ def compare_teachers(
     >>> report.best.teacher, len(report.rows)
     ('good', 4)
     """
-    ranked_by = checked_criterion(criterion, y is not None)
-    taus = checked_temperatures(temperatures)
+    if criterion is not None:
+        check_choice("criterion", criterion, tuple(CRITERIA))
+    asked = checked_temperatures(temperatures)
+    if output_kind is not None:
+        check_choice("output_kind", output_kind, tuple(KINDS))
     check_choice("kind", kind, ("probabilities", "logits"))
     check_choice("teacher_outputs", teacher_outputs, ("probabilities", "logits"))
     delta = check_number("delta", delta, above=0, below=1)
@@ -173,19 +185,28 @@ def compare_teachers(
     examples = Examples(x, "x")
     fit, held = split(examples.n, held_out, seed)
     matrix = None if kernel is None else checked_kernel(kernel, examples.n)
-    k = outputs_of(student, examples)
-    labels = None
-    if y is not None:
-        labels = check_labels(keras.ops.convert_to_numpy(y), examples.n, k, "y")
-    check_classes([student, *named.values()], k)
-    check_teachers(named, examples.n, k, teacher_outputs)
+    few = first_outputs(student, examples)
+    k = int(few.shape[1])
+    given = None if y is None else keras.ops.convert_to_numpy(y)
+    meaning = kind_of_outputs(output_kind, student, named, k, given)
+    name: KindName = meaning.NAME  # type: ignore[assignment]
+    # What was inferred from the activations need not be held against them.
+    said = [meaning] if output_kind is not None or not meaning.DECIDES else []
+    check_gives_logits(student, few, said)
+    ranked_by = checked_criterion(criterion, meaning, given is not None)
+    taus = temperatures_of(meaning, asked)
+    truth = checked_truth(given, examples.n, k, meaning)
+    check_teachers(named, examples, k, teacher_outputs, meaning, said)
 
     # Before the kernel, which takes longer and has less to find fault with.
     stages = logits_of_teachers(
-        named, examples, k, teacher_outputs, batch_size, progress
+        named, examples, k, teacher_outputs, batch_size, progress, meaning, said
     )
-    candidates = [(stage, tau) for stage in stages for tau in taus]
-    targets = [soft_targets(stage.logits, tau, kind) for stage, tau in candidates]
+    candidates = [
+        Candidate(stage, tau, soft_targets(stage.logits, tau, kind, output_kind=name))
+        for stage in stages
+        for tau in taus
+    ]
     if features is not None:
         phi = ntk_features(student, examples, features, seed, batch_size=batch_size)
         phi = phi / math.sqrt(k)
@@ -198,7 +219,7 @@ def compare_teachers(
         trace = float(np.trace(fitted, dtype=np.float64))
     if ridge is None:
         ridge = RELATIVE_RIDGE * trace / len(fit)
-    bounding: _Bounding = {
+    bounding: Bounding = {
         # The margin bound holds for all temperatures at once.
         "delta": delta / len(stages),
         "kernel_independent": kernel_independent,
@@ -209,7 +230,7 @@ def compare_teachers(
     factorization: type[KernelFactorization] | type[FeatureFactorization] = (
         KernelFactorization if features is None else FeatureFactorization
     )
-    rows, orders, solvers = [], [], []
+    rows, orders, solvers, residuals = [], [], [], []
     for factor in (1.0, 0.1, 10.0):
         solver = factorization(
             fitted,
@@ -217,10 +238,11 @@ def compare_teachers(
             # The least ridge is there for comparison alone.
             ill_conditioned="warn" if factor < 1 else "error",
         )
-        measured = _measure(
-            solver, tested, candidates, targets, fit, held, labels, bounding
+        measured, residual = measure(
+            solver, tested, candidates, Split(fit, held, truth), name, bounding
         )
         rows.append(measured)
+        residuals.append(residual)
         values = [getattr(row, ranked_by) for row in measured]
         orders.append(ranks(values, CRITERIA[ranked_by]))
         solvers.append((solver.ridge, solver.condition_number))
@@ -242,8 +264,10 @@ def compare_teachers(
         less_ridge=solvers[1][0],
         more_ridge=solvers[2][0],
         condition_number=solvers[0][1],
-        residual=max(row.bound.residual or 0.0 for row in rows[0]),
+        residual=residuals[0],
         features=features,
+        output_kind=name,
+        outputs=k,
     )
 
 
@@ -263,70 +287,3 @@ def _kernel(
     )
     kernel /= k
     return kernel
-
-
-def _measure(
-    solver: KernelFactorization | FeatureFactorization,
-    tested: NDArray[np.floating],
-    candidates: Sequence[tuple[TeacherLogits, float]],
-    targets: Sequence[NDArray[np.float64]],
-    fit: NDArray[np.intp],
-    held: NDArray[np.intp],
-    labels: NDArray[np.int_] | None,
-    bounding: _Bounding,
-) -> list[TeacherRow]:
-    """The rows, without their ranks, at one ridge.
-
-    Args:
-        solver: of the examples that are fitted.
-        tested: kernel of the held-out with the fitted examples, or their features.
-        candidates: `(TeacherLogits, temperature)` for each row.
-        targets: `(n, k)` for each row.
-        fit: indices of the examples that are fitted.
-        held: indices of the others.
-        labels: `(n,)` or `None`.
-        bounding: what `distillation_bound` is told.
-    """
-    # One inverse gives what is left out of all targets.
-    together = predict(solver, tested, np.hstack([y[fit] for y in targets]))
-    assert together.leave_one_out is not None
-    predictions = np.hsplit(together.predictions, len(targets))
-    left_out = np.hsplit(together.leave_one_out, len(targets))
-    rows = []
-    for (stage, temperature), y, prediction, left in zip(
-        candidates, targets, predictions, left_out, strict=True
-    ):
-        fitted = y[fit]
-        complexity = float(adjusted_supervision_complexity(solver, fitted))
-        margin = float(np.mean(margins(fitted, decided_class(fitted))))
-        square = float(np.mean(np.sum(np.square(fitted), axis=1)))
-        error = float(np.mean(np.sum(np.square(left - fitted), axis=1)))
-        rows.append(
-            TeacherRow(
-                teacher=stage.name,
-                step=stage.step,
-                temperature=temperature,
-                teacher_accuracy=None
-                if labels is None
-                else accuracy(stage.logits, labels),
-                complexity=complexity,
-                complexity_per_margin=_ratio(complexity, margin),
-                complexity_per_norm=_ratio(complexity, math.sqrt(square)),
-                heldout_accuracy=None
-                if labels is None
-                else accuracy(prediction, labels[held]),
-                heldout_fidelity=fidelity(y[held], prediction),
-                leave_one_out_error=_ratio(error, square),
-                bound=distillation_bound(
-                    solver,
-                    fitted,
-                    labels=None if labels is None else labels[fit],
-                    **bounding,
-                ),
-            )
-        )
-    return rows
-
-
-def _ratio(value: float, unit: float) -> float | None:
-    return value / unit if unit > 0 else None

@@ -3,46 +3,31 @@
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
-from keras_kd.complexity.margin_bound import DistillationBound
+from keras_kd.complexity.ranking.criteria import CRITERIA, Criterion
+from keras_kd.complexity.ranking.digits import readings
+from keras_kd.complexity.ranking.row import TeacherRow
+from keras_kd.complexity.ranking.table import (
+    SHOWN,
+    Column,
+    as_html,
+    as_text,
+    columns_of,
+    what_reads_the_same,
+)
 from keras_kd.files import write_text
+from keras_kd.outputs import KindName, kind_named
 from keras_kd.plots import plot_heat_map
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pandas import DataFrame
-
-Criterion: TypeAlias = Literal[
-    "heldout_accuracy",
-    "heldout_fidelity",
-    "teacher_accuracy",
-    "complexity",
-    "complexity_per_margin",
-    "complexity_per_norm",
-    "leave_one_out_error",
-    "bound_total",
-]
-
-# What a ranking can be by, and whether more of it is better.
-CRITERIA: dict[Criterion, bool] = {
-    "heldout_accuracy": True,
-    "heldout_fidelity": True,
-    "teacher_accuracy": True,
-    "complexity": False,
-    "complexity_per_margin": False,
-    "complexity_per_norm": False,
-    "leave_one_out_error": False,
-    "bound_total": False,
-}
 
 # How a figure calls them.
 _COLUMNS: dict[Criterion, str] = {
@@ -54,69 +39,14 @@ _COLUMNS: dict[Criterion, str] = {
     "complexity_per_norm": "complexity per target norm",
     "leave_one_out_error": "relative\nleave-one-out error",
     "bound_total": "bound on the\nkernel machine",
+    "heldout_error": "relative held-out error\nof the kernel machine",
+    "teacher_error": "teacher's\nrelative error",
 }
 
 # Kendall's rank correlation from which on two rankings are the same in substance.
 _SAME = 0.8
-
-# Rows that are printed.
-_SHOWN = 40
-
-
-@dataclasses.dataclass(frozen=True)
-class TeacherRow:
-    """One teacher, or one stage of its training, at one temperature.
-
-    Attributes:
-        teacher: its name.
-        step: of the checkpoint, in batches of the teacher's training; `None`: no
-            checkpoint.
-        temperature: of its soft targets.
-        teacher_accuracy: of its own predictions, on all examples; `None`: no labels.
-        complexity: adjusted supervision complexity of its targets on the fitted
-            examples. A higher temperature shrinks them, and this with them.
-        complexity_per_margin: the same over the mean margin that the targets have for
-            the teacher's class; `None` where that is 0.
-        complexity_per_norm: the same over the root mean square of the targets' norm;
-            `None` where that is 0.
-        heldout_accuracy: on the held-out examples, of the kernel machine that was
-            fitted to the targets; `None`: no labels.
-        heldout_fidelity: how often it predicts there what the teacher does.
-        leave_one_out_error: mean squared error of the machine on the fitted examples,
-            each left out, relative to the targets' mean square; `None` where that is 0.
-        bound: on the error of the machine, or without labels on its disagreement with
-            the teacher.
-        rank: 1 is the best; equals share one.
-        rank_less_ridge: the rank with a tenth of the ridge.
-        rank_more_ridge: the rank with ten times the ridge.
-    """
-
-    teacher: str
-    step: int | None
-    temperature: float
-    teacher_accuracy: float | None
-    complexity: float
-    complexity_per_margin: float | None
-    complexity_per_norm: float | None
-    heldout_accuracy: float | None
-    heldout_fidelity: float
-    leave_one_out_error: float | None
-    bound: DistillationBound
-    rank: int = 0
-    rank_less_ridge: int = 0
-    rank_more_ridge: int = 0
-
-    @property
-    def label(self) -> str:
-        """The teacher's name, with the step of the checkpoint."""
-        if self.step is None:
-            return self.teacher
-        return f"{self.teacher}, step {self.step}"
-
-    @property
-    def bound_total(self) -> float:
-        """The bound; above 1 it says nothing."""
-        return self.bound.total
+# Significant digits to which numbers are equal that share a rank: solves know no more.
+_EQUAL = 9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,7 +54,9 @@ class TeacherReport:
     """Which teacher, which stage of its training, which temperature.
 
     `print(report)` is a table of the best: of a teacher its accuracy, of the kernel
-    machine its held-out accuracy, its fidelity and its leave-one-out error.
+    machine its held-out accuracy, its fidelity and its leave-one-out error; of values
+    errors in place of accuracies. Up to five digits are shown, and it is said which
+    rows they do not tell apart.
 
     Attributes:
         rows: a `TeacherRow` for each, in the order in which they were given.
@@ -139,6 +71,9 @@ class TeacherReport:
         condition_number: of the system that was solved.
         residual: the largest relative residual of a solve.
         features: how many random features stood for the kernel; `None`: the kernel.
+        output_kind: what the outputs were taken for: `"categorical"`, `"bernoulli"`
+            (one output: two classes) or `"continuous"`.
+        outputs: number of output units; `None` in files of earlier releases.
         criteria: the columns that can rank, and whether more is better.
     """
 
@@ -156,6 +91,8 @@ class TeacherReport:
     condition_number: float
     residual: float
     features: int | None = None
+    output_kind: KindName = "categorical"
+    outputs: int | None = None
 
     @property
     def ranking(self) -> tuple[TeacherRow, ...]:
@@ -203,7 +140,7 @@ class TeacherReport:
                 "`TeacherReport.to_pandas()` needs pandas: `pip install pandas`. "
                 "Without it there is `to_json()`."
             ) from error
-        return pandas.DataFrame([_flat(row) for row in self.rows])
+        return pandas.DataFrame([row.flat() for row in self.rows])
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
         """The report as JSON, which `from_json` reads.
@@ -211,15 +148,8 @@ class TeacherReport:
         Args:
             path: of a file to write it to as well.
         """
-        content = dataclasses.asdict(self)
-        for plain, row in zip(content["rows"], self.rows, strict=True):
-            bound = row.bound
-            plain["bound"] |= {
-                "total": bound.total,
-                "bounds": bound.bounds,
-                "valid": bound.valid,
-                "vacuous": bound.vacuous,
-            }
+        content = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        content["rows"] = [row.to_plain() for row in self.rows]
         content |= {"agreement": self.agreement, "robust": self.robust}
         text = json.dumps(content, indent=1, allow_nan=False)
         if path is not None:
@@ -238,12 +168,14 @@ class TeacherReport:
         """
         try:
             content = json.loads(text)
-            rows = []
-            for row in content["rows"]:
-                bound = _fields(DistillationBound, row["bound"])
-                bound["reasons"] = tuple(bound["reasons"])
-                rows.append(TeacherRow(**row | {"bound": DistillationBound(**bound)}))
-            return cls(**_fields(cls, content) | {"rows": tuple(rows)})
+            rows = tuple(TeacherRow.from_plain(row) for row in content["rows"])
+            fields = {
+                field.name: content[field.name]
+                for field in dataclasses.fields(cls)
+                # Earlier releases did not write all of them.
+                if field.name in content or field.default is dataclasses.MISSING
+            }
+            return cls(**fields | {"rows": rows})
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 "`text` must be what `TeacherReport.to_json()` returned. "
@@ -253,7 +185,8 @@ class TeacherReport:
     def plot(self, column: Criterion | None = None, ax: "Axes | None" = None) -> "Axes":
         """The report as a heat map: teachers and stages by temperatures.
 
-        The darker, the better; a frame is around the best.
+        The darker, the better; a frame is around the best, and around all that read
+        the same.
 
         Args:
             column: which of `CRITERIA` to show; `None`: the one that ranks.
@@ -274,83 +207,82 @@ class TeacherReport:
         labels = list(dict.fromkeys(row.label for row in self.rows))
         temperatures = list(dict.fromkeys(row.temperature for row in self.rows))
         table = np.full((len(labels), len(temperatures)), np.nan)
-        for row in self.rows:
-            value = getattr(row, column)
+        texts = np.full(table.shape, "", object)
+        values = [getattr(row, column) for row in self.rows]
+        read = readings(values)
+        for row, value, text in zip(self.rows, values, read, strict=True):
             place = labels.index(row.label), temperatures.index(row.temperature)
             table[place] = np.nan if value is None else value
+            texts[place] = text
         if np.isnan(table).all():
             raise ValueError(
                 f"`column` must be one that was measured. Received: column='{column}' "
-                "of a report without labels"
+                "of a report that has none of it"
             )
         ax = plot_heat_map(
             table,
             labels,
-            [f"{t:g}" for t in temperatures],
+            [f"{t:g}" if self._softens else "" for t in temperatures],
             label=_COLUMNS[column],
             more_is_better=self.criteria[column],
             ax=ax,
+            texts=texts,
         )
-        ax.set(xlabel="temperature")
-        title = f"Student {self.student}: the darker the better"
+        ax.set(xlabel="temperature" if self._softens else "")
+        title = f"Student {self.student}"
+        known = [pair for pair in zip(values, read, strict=True) if pair[0] is not None]
+        best = max(known) if self.criteria[column] else min(known)
+        alike = read.count(best[1])
+        if alike < len(known):
+            title += ": the darker the better"
+        if alike > 1:
+            which = "all" if alike == len(known) else "the best"
+            title += f"\n{which} {alike} read the same: they cannot be told apart"
         ax.set_title(title, fontsize="medium")
         return ax
 
-    def __str__(self) -> str:
-        labelled = self.rows[0].teacher_accuracy is not None
-        staged = any(row.step is not None for row in self.rows)
-        table = Table(
-            title=f"Teachers for student {self.student}",
-            box=box.SIMPLE_HEAD,
-            padding=(0, 1, 0, 0),
-            pad_edge=False,
+    def __repr__(self) -> str:
+        best = self.best
+        at = f" at temperature {best.temperature:g}" if self._softens else ""
+        rows = f"{len(self.rows)} row{'s' if len(self.rows) > 1 else ''}"
+        return (
+            f"<TeacherReport for student '{self.student}': {rows}, best by "
+            f"{self.criterion}: '{best.label}'{at}>"
         )
-        table.add_column("rank", justify="right", no_wrap=True)
-        table.add_column("teacher", overflow="fold", min_width=12)
-        for heading, shown in (
-            ("step", staged),
-            ("temp.", True),
-            ("teacher\nacc.", labelled),
-            ("machine\nacc.", labelled),
-            ("machine\nfid.", True),
-            ("LOO\nerror", True),
-            ("complex-\nity", True),
-            ("per\nmargin", True),
-            ("per\nnorm", True),
-            ("bound", True),
-        ):
-            if shown:
-                table.add_column(heading, justify="right", no_wrap=True)
-        for row in self.ranking[:_SHOWN]:
-            cells = [str(row.rank), row.teacher]
-            cells += ["" if row.step is None else str(row.step)] if staged else []
-            cells.append(f"{row.temperature:g}")
-            if labelled:
-                cells += [_number(row.teacher_accuracy), _number(row.heldout_accuracy)]
-            cells += [
-                _number(row.heldout_fidelity),
-                _number(row.leave_one_out_error),
-                _number(row.complexity),
-                _number(row.complexity_per_margin),
-                _number(row.complexity_per_norm),
-                _number(row.bound_total),
-            ]
-            table.add_row(*cells)
-        console = Console(width=100, file=None, record=False)
-        with console.capture() as captured:
-            console.print(table)
-            console.print(self._notes(), markup=False, highlight=False)
-        return captured.get()
 
-    def _notes(self) -> str:
+    def __str__(self) -> str:
+        return as_text(self._columns(), self._title, self._notes())
+
+    def _repr_html_(self) -> str:
+        return as_html(self._columns(), self._title, self._notes())
+
+    @property
+    def _title(self) -> str:
+        return f"Teachers for student {self.student}"
+
+    @property
+    def _softens(self) -> bool:
+        return kind_named(self.output_kind).SOFTENS
+
+    @property
+    def _of_labels(self) -> bool:
+        """Whether the outputs are a set of labels: one alone is two classes."""
+        return self.output_kind == "bernoulli" and self.outputs != 1
+
+    def _columns(self) -> list[Column]:
+        return columns_of(self.ranking, self.criterion, self._of_labels, self._softens)
+
+    def _notes(self) -> list[str]:
         more = "highest" if CRITERIA[self.criterion] else "lowest"
         survives = "survives" if self.robust else "does not survive"
         less_ridge, more_ridge = self.agreement
         lines = []
-        if len(self.rows) > _SHOWN:
-            lines.append(f"... and {len(self.rows) - _SHOWN} more (`ranking`).")
+        if len(self.rows) > SHOWN:
+            lines.append(f"... and {len(self.rows) - SHOWN} more (`ranking`).")
+        lines.append(f"Ranked by {self.criterion}, {more} first.")
+        if alike := what_reads_the_same(self.ranking, self.criterion):
+            lines.append(alike)
         lines += [
-            f"Ranked by {self.criterion}, {more} first.",
             f"The ranking {survives} ten times less and more ridge "
             f"(Kendall's tau {less_ridge:.2f}, {more_ridge:.2f}).",
             f"The kernel machine was fitted to {self.n:,} examples and tested on "
@@ -358,23 +290,40 @@ class TeacherReport:
         ]
         if self.features is not None:
             lines.append(f"The kernel is estimated by {self.features:,} features.")
-        bounds = [row.bound for row in self.rows]
+        if self.rows[0].heldout_fidelity is None:
+            lines.append("Errors are squared, over the variance of what is predicted.")
+        elif self._of_labels:
+            one = f"{1 / (self.n_heldout * (self.outputs or 1)):.2g}"
+            lines.append(f"Accuracies and fidelity are shares of labels: one is {one}.")
+        else:
+            one = f"{1 / self.n_heldout:.2g}"
+            lines.append(f"One held-out example is {one} of accuracy and fidelity.")
+        return lines + self._notes_on_bounds()
+
+    def _notes_on_bounds(self) -> list[str]:
+        bounds = [row.bound for row in self.rows if row.bound is not None]
+        if not bounds:
+            return []
         if all(bound.valid for bound in bounds):
             value = f"all hold with probability {1 - sum(self._deltas()):.3g}"
         else:
             value = "a diagnostic, no guarantee (see `bound.reasons`)"
-        lines.append(f"Bound on the machine's {bounds[0].bounds}: {value}.")
+        what = bounds[0].bounds + (", a share of labels" if self._of_labels else "")
+        lines = [f"Bound on the machine's {what}: {value}."]
         if all(bound.vacuous for bound in bounds):
             lines.append("No bound is below 1: they say nothing.")
-        return "\n".join(lines)
+        return lines
 
     def _deltas(self) -> list[float]:
         """Of each teacher or stage; all temperatures of one share theirs."""
-        return list({row.label: row.bound.delta for row in self.rows}.values())
+        bounds = {row.label: row.bound for row in self.rows}
+        return [bound.delta for bound in bounds.values() if bound is not None]
 
 
 def ranks(values: Sequence[float | None], more_is_better: bool) -> list[int]:
     """1 for the best, the same for equals; `None` comes last.
+
+    Equals are what is the same but for rounding.
 
     Args:
         values: floats or `None`.
@@ -383,7 +332,7 @@ def ranks(values: Sequence[float | None], more_is_better: bool) -> list[int]:
     from scipy.stats import rankdata  # A second, which not all who import this need.
 
     sign = -1.0 if more_is_better else 1.0
-    losses = [np.inf if v is None else sign * v for v in values]
+    losses = [np.inf if v is None else float(f"{sign * v:.{_EQUAL}g}") for v in values]
     return [int(rank) for rank in rankdata(losses, method="min")]
 
 
@@ -395,22 +344,3 @@ def _kendall(a: ArrayLike, b: ArrayLike) -> float:
         # No order that could be correlated.
         return float(np.array_equal(a, b))
     return float(kendalltau(a, b).statistic)
-
-
-def _flat(row: TeacherRow) -> dict[str, Any]:
-    flat = {
-        field.name: getattr(row, field.name)
-        for field in dataclasses.fields(row)
-        if field.name != "bound"
-    }
-    bound = {"total": row.bound.total, **row.bound.terms}
-    bound |= {"valid": row.bound.valid, "vacuous": row.bound.vacuous}
-    return flat | {f"bound_{name}": value for name, value in bound.items()}
-
-
-def _fields(cls: type[Any], content: Mapping[str, Any]) -> dict[str, Any]:
-    return {field.name: content[field.name] for field in dataclasses.fields(cls)}
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}"

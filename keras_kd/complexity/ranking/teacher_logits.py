@@ -8,14 +8,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from keras_kd import backend
+from keras_kd.complexity.ranking.cached_logits import (
+    Cached,
+    cached_stages,
+    check_cached,
+)
 from keras_kd.forward import Examples
 from keras_kd.ntk.outputs import logits_of
-from keras_kd.outputs import check_last_activation, to_logits
+from keras_kd.outputs import Kind, check_last_activation, kind_of_classes, to_logits
 from keras_kd.progress import Progress
-from keras_kd.teachers import TeacherTrajectory
+from keras_kd.teachers import SupervisionCache, TeacherTrajectory
+from keras_kd.teachers.cache import CachedMean
 from keras_kd.teachers.finite_weights import check_finite_weights
 
-Teacher: TypeAlias = keras.Model | TeacherTrajectory | ArrayLike
+Teacher: TypeAlias = keras.Model | TeacherTrajectory | Cached | ArrayLike
 Teachers: TypeAlias = Teacher | Sequence[Teacher] | Mapping[str, Teacher]
 # Runs a model over examples, so many a pass: logits `(n, k)`.
 Run: TypeAlias = Callable[[Examples, int], NDArray[Any]]
@@ -30,7 +36,7 @@ class TeacherLogits(NamedTuple):
     Attributes:
         name: of the teacher.
         step: of the checkpoint; `None`: no checkpoint.
-        logits: float64 `(n, k)`.
+        logits: float64 `(n, k)`; or values.
     """
 
     name: str
@@ -41,11 +47,12 @@ class TeacherLogits(NamedTuple):
 def named_teachers(teachers: Teachers) -> dict[str, Any]:
     """One teacher, a list or a dictionary of teachers as a dictionary.
 
-    Those without a name have a model's, a trajectory's folder's, or a number.
+    Those without a name have a model's, a trajectory's or a cache's folder's, or a
+    number.
 
     Raises:
         ValueError: there is none.
-        TypeError: one is no model, trajectory or array.
+        TypeError: one is no model, trajectory, cache or array.
     """
     named: dict[str, Any]
     if isinstance(teachers, Mapping):
@@ -63,38 +70,50 @@ def named_teachers(teachers: Teachers) -> dict[str, Any]:
             f"teachers={teachers!r}"
         )
     for name, teacher in named.items():
-        known = isinstance(teacher, keras.Model | TeacherTrajectory)
+        known = isinstance(teacher, keras.Model | TeacherTrajectory | Cached)
         if not known and not hasattr(teacher, "__array__"):
             raise TypeError(
-                "`teachers` must be Keras models, `TeacherTrajectory`s or arrays of "
-                f"logits. Received: teacher '{name}' of type {type(teacher).__name__}"
+                "`teachers` must be Keras models, `TeacherTrajectory`s, "
+                "`SupervisionCache`s or arrays of logits. Received: teacher "
+                f"'{name}' of type {type(teacher).__name__}"
             )
     return named
 
 
-def check_teachers(named: dict[str, Any], n: int, k: int, outputs: str) -> None:
+def check_teachers(
+    named: dict[str, Any],
+    examples: Examples,
+    k: int,
+    outputs: str,
+    kind: Kind,
+    declared: Sequence[Kind] = (),
+) -> None:
     """Refuses what can be seen to be wrong before any teacher is run.
 
     Args:
         named: as `named_teachers` gives them.
-        n: number of examples.
-        k: number of classes.
+        examples: `n` of them.
+        k: number of outputs.
         outputs: `"logits"` or `"probabilities"`, what models give.
+        kind: of the outputs.
+        declared: the kind, where the last activations are to agree with it.
 
     Raises:
         ValueError: an array of another shape or not finite, a model that ends in
             something else than `outputs` or has weights that are not finite, a
-            trajectory that cannot be loaded.
+            trajectory that cannot be loaded, a cache without one of the examples.
         FileNotFoundError: a checkpoint is missing.
     """
     for name, teacher in named.items():
         if isinstance(teacher, TeacherTrajectory):
             teacher.check()
         elif isinstance(teacher, keras.Model):
-            check_last_activation(teacher, outputs, "teacher_outputs")
+            check_last_activation(teacher, outputs, "teacher_outputs", declared)
             check_finite_weights(teacher, name)
+        elif isinstance(teacher, Cached):
+            check_cached(name, teacher, examples.values, k, kind)
         else:
-            _checked(name, keras.ops.convert_to_numpy(teacher), n, k)
+            _checked(name, keras.ops.convert_to_numpy(teacher), examples.n, k)
 
 
 def logits_of_teachers(
@@ -104,29 +123,35 @@ def logits_of_teachers(
     outputs: str,
     batch_size: int | None,
     progress: bool,
+    kind: Kind | None = None,
+    declared: Sequence[Kind] = (),
 ) -> list[TeacherLogits]:
     """The logits of all teachers, the checkpoints of a trajectory one after another.
 
     Args:
         named: as `named_teachers` gives them.
         examples: `n` of them.
-        k: number of classes.
+        k: number of outputs.
         outputs: `"logits"` or `"probabilities"`, what models give.
         batch_size: examples a forward pass; `None`: 256.
         progress: whether to show a progress bar.
+        kind: of the outputs; `None`: they tell classes apart.
+        declared: as in `check_teachers`.
 
     Raises:
         ValueError: as `check_teachers`.
     """
     found = []
     size = min(batch_size or BATCH, examples.n)
-    total = sum(
-        len(t) if isinstance(t, TeacherTrajectory) else 1 for t in named.values()
-    )
+    kind = kind or kind_of_classes(k)
+    staged = TeacherTrajectory | SupervisionCache
+    total = sum(len(t) if isinstance(t, staged) else 1 for t in named.values())
     with Progress(disable=not progress) as bar:
         task = bar.add_task("teachers", total=total)
         for name, teacher in named.items():
-            for step, label, logits in _stages(name, teacher, examples, outputs, size):
+            stages = _stages(teacher, examples, outputs, size, kind, declared)
+            for step, logits in stages:
+                label = name if step is None else f"{name}, step {step}"
                 logits = _checked(label, logits, examples.n, k)
                 found.append(TeacherLogits(name, step, logits))
                 bar.advance(task)
@@ -134,28 +159,41 @@ def logits_of_teachers(
 
 
 def _stages(
-    name: str, teacher: Any, examples: Examples, outputs: str, size: int
-) -> Iterator[tuple[int | None, str, NDArray[Any]]]:
+    teacher: Any,
+    examples: Examples,
+    outputs: str,
+    size: int,
+    kind: Kind,
+    declared: Sequence[Kind],
+) -> Iterator[tuple[int | None, NDArray[Any]]]:
     if isinstance(teacher, TeacherTrajectory):
         model = teacher.load(0)
-        check_last_activation(model, outputs, "teacher_outputs")
-        run = runner_of(model, outputs)
+        check_last_activation(model, outputs, "teacher_outputs", declared)
+        run = runner_of(model, outputs, kind)
         for checkpoint in teacher:
             if checkpoint.index > 0:
                 teacher.load(checkpoint.index, model)
-            step = checkpoint.step
-            yield step, f"{name}, step {step}", run(examples, size)
+            yield checkpoint.step, run(examples, size)
     elif isinstance(teacher, keras.Model):
-        yield None, name, runner_of(teacher, outputs)(examples, size)
+        yield None, runner_of(teacher, outputs, kind)(examples, size)
+    elif isinstance(teacher, Cached):
+        yield from cached_stages(teacher, examples.values)
     else:
-        yield None, name, keras.ops.convert_to_numpy(teacher)
+        yield None, keras.ops.convert_to_numpy(teacher)
 
 
-def runner_of(model: keras.Model, outputs: str) -> Run:
-    """Runs `model` with its weights of that moment, compiled once."""
+def runner_of(model: keras.Model, outputs: str, kind: Kind | None = None) -> Run:
+    """Runs `model` with its weights of that moment, compiled once.
+
+    Args:
+        model: of one output.
+        outputs: `"logits"` or `"probabilities"`, what it gives.
+        kind: of the output; `None`: it tells classes apart.
+    """
 
     def forward(trainable: list[Any], non_trainable: list[Any], inputs: Any) -> Any:
-        return to_logits(logits_of(model, inputs, trainable, non_trainable), outputs)
+        given = logits_of(model, inputs, trainable, non_trainable)
+        return to_logits(given, outputs, [kind])
 
     compiled = backend.compile_forward(forward)
 
@@ -182,8 +220,8 @@ def _checked(name: str, logits: NDArray[Any], n: int, k: int) -> NDArray[np.floa
     columns = logits[:, None] if logits.ndim == 1 else logits
     if columns.shape != (n, k):
         raise ValueError(
-            f"`teachers` must give logits of shape {(n, k)}: one row for each example "
-            "of `x`, and the student's number of classes. Received: teacher "
+            f"`teachers` must give outputs of shape {(n, k)}: one row for each example "
+            "of `x`, and the student's number of outputs. Received: teacher "
             f"'{name}' with shape {logits.shape}"
         )
     if columns.dtype.kind not in "fiu":
@@ -194,13 +232,16 @@ def _checked(name: str, logits: NDArray[Any], n: int, k: int) -> NDArray[np.floa
     bad = columns.size - np.count_nonzero(np.isfinite(columns))
     if bad:
         raise ValueError(
-            f"`teachers` must give finite logits. Received: teacher '{name}' with "
+            f"`teachers` must give finite outputs. Received: teacher '{name}' with "
             f"{bad} of {columns.size} entries that are not"
         )
     return columns.astype(np.float64)
 
 
 def _name(teacher: object) -> str | None:
-    if isinstance(teacher, TeacherTrajectory):
+    if isinstance(teacher, TeacherTrajectory | SupervisionCache):
         return teacher.folder.name
+    if isinstance(teacher, CachedMean):
+        several = len(teacher.members) > 1
+        return f"{'mean' if several else 'stage'} of {teacher.teacher_name}"
     return teacher.name if isinstance(teacher, keras.Model) else None

@@ -51,6 +51,7 @@ class KernelFactorization:
         ridge: that is in the factor.
         trace: of the kernel, without ridge, per output: `tr K`, or the mean of it over
             the outputs.
+        traces: `(k,)`, of each output's kernel; `(1,)` where they share it.
         largest: eigenvalue of the kernel, without ridge, to a per cent.
         condition_number: of `K + ridge I`, the largest of all outputs.
 
@@ -85,6 +86,11 @@ class KernelFactorization:
         self.trace = float(
             sum(np.trace(matrix, dtype=np.float64) for matrix in matrices)
         ) / (self.k or 1)
+        diagonals = [np.diagonal(m).astype(np.float64) for m in matrices]
+        self.traces: NDArray[np.float64] = np.concatenate(
+            # Of the full kernel all outputs' diagonals are in one.
+            [d.reshape(self.n, -1).sum(axis=0) for d in diagonals]
+        )
         if not self.trace > 0:
             raise ValueError(
                 "`kernel` must have a positive trace. "

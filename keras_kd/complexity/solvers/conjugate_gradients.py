@@ -110,6 +110,20 @@ class ConjugateGradients:
             )
         return self._operator.trace() * self.n / self.size
 
+    @property
+    def traces(self) -> NDArray[np.float64]:
+        """`(1,)`, of a kernel that the outputs share.
+
+        Raises:
+            TypeError: as `trace`, and of the full kernel.
+        """
+        if self.k is not None:
+            raise TypeError(
+                "`kernel` must be shared by the outputs where each output's trace is "
+                f"asked for. Received: the full kernel of {self.k} outputs"
+            )
+        return np.array([self.trace])
+
     def as_columns(self, targets: ArrayLike) -> NDArray[np.float64]:
         """`targets` as float64 `(n, k)`; with a full kernel `n k` is its size.
 

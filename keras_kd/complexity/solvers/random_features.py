@@ -43,6 +43,7 @@ class FeatureFactorization:
         row_shape: `(dim,)`, what one example has.
         ridge: that is in the factor.
         trace: of the kernel, without ridge.
+        traces: `(1,)`, the same: the outputs share the kernel.
         largest: its largest eigenvalue, to a per cent.
         condition_number: of `Phi Phi^T + ridge I`, its largest possible one.
 
@@ -81,6 +82,7 @@ class FeatureFactorization:
         for _, rows in self._blocks():
             gram += rows.T @ rows
         self.trace = float(np.trace(gram))
+        self.traces: NDArray[np.float64] = np.array([self.trace])
         if not self.trace > 0:
             raise ValueError("`features` must not be 0 everywhere.")
         self._gram = KernelFactorization(

@@ -42,6 +42,14 @@ class Solver(Protocol):
         """
 
     @property
+    def traces(self) -> NDArray[np.float64]:
+        """`(k,)`, of each output's kernel; `(1,)` where they share it.
+
+        Raises:
+            TypeError: they cannot be had.
+        """
+
+    @property
     def condition_number(self) -> float | None:
         """Of `K + ridge I`; `None`: known by solving alone."""
 

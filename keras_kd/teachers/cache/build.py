@@ -1,5 +1,6 @@
 """Building a supervision cache: resumable, and valid only once it is whole."""
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Iterable
@@ -16,7 +17,8 @@ from keras_kd.arguments import (
     check_folder,
     check_integer,
 )
-from keras_kd.files import make_folder, sha256
+from keras_kd.files import FolderLock, make_folder, sha256
+from keras_kd.forward import as_numbers
 from keras_kd.outputs import (
     FORMS,
     categorical,
@@ -38,6 +40,7 @@ from keras_kd.teachers.cache.files import (
 )
 from keras_kd.teachers.cache.folder import (
     announce,
+    begun_keys,
     check_no_strangers,
     clear,
     remove_leftovers,
@@ -47,7 +50,7 @@ from keras_kd.teachers.cache.manifest import MANIFEST_NAME, CacheManifest, Spec
 from keras_kd.teachers.cache.packing import Packing, checked_packing, divergence
 from keras_kd.teachers.cache.passes import Passes, Survey
 from keras_kd.teachers.cache.source import Source
-from keras_kd.teachers.cache.stage_writer import StageWriter, check_finite
+from keras_kd.teachers.cache.stage_writer import StageWriter, check_finite, check_tap
 from keras_kd.teachers.cache.structure import as_json
 
 _TEMPERATURES = (1.0, 4.0)
@@ -75,30 +78,58 @@ def build_cache(
     batch_size = check_integer("batch_size", batch_size, above=0)
     overwrite = check_boolean("overwrite", overwrite)
     folder = check_folder("folder", folder)
-    check_no_strangers(folder)
+    check_no_strangers(folder, overwrite)
     source = Source(teacher, teacher_outputs, list(taps), output_kind)
-    passes = Passes(data, views, batch_size)
+    passes = Passes(_as_numbers(data, source), views, batch_size)
     console = Console(quiet=not progress)
     survey = Survey(passes)
     manifest = _request(source, passes, survey, packing)
 
+    is_new = not folder.exists()
+    make_folder(folder)
+    lock = FolderLock(
+        folder,
+        f"A supervision cache is being built in '{folder}' by another process or "
+        "thread. Wait for it, or choose another `folder`.",
+    )
+    try:
+        # Another builder may have been here since.
+        check_no_strangers(folder, overwrite)
+        _build(folder, manifest, source, passes, survey, overwrite, console)
+    except BaseException:
+        if is_new:
+            with contextlib.suppress(OSError):  # where something is in it
+                folder.rmdir()
+        raise
+    finally:
+        lock.release()
+
+
+def _build(
+    folder: Path,
+    manifest: CacheManifest,
+    source: Source,
+    passes: Passes,
+    survey: Survey,
+    overwrite: bool,
+    console: Console,
+) -> None:
+    packing, progress = manifest.packing, not console.quiet
     same = same_cache(folder, manifest, overwrite)
     if same == MANIFEST_NAME:
         remove_leftovers(folder)
         return
     arrays = arrays_of(manifest.spec, packing)
     announce(folder, arrays, manifest, console)
-    make_folder(folder)
-    if same == BUILDING_NAME:
-        # The rows are in the order of the pass that began it.
-        keys = np.load(folder / KEYS_NAME)
-    else:
+    keys = begun_keys(folder, survey) if same == BUILDING_NAME else None
+    if keys is None:
         clear(folder)
+        # First, for it says whose the others are.
+        manifest.write(folder, BUILDING_NAME)
         keys = survey.keys
-        save(folder / KEYS_NAME, keys)
         if survey.labels is not None:
             save(folder / LABELS_NAME, survey.labels)
-        manifest.write(folder, BUILDING_NAME)
+        save(folder / KEYS_NAME, keys)
     with Progress(console=console, disable=not progress) as bar:
         task = bar.add_task("teacher's predictions", total=len(source) * survey.batches)
         for stage in range(len(source)):
@@ -115,6 +146,16 @@ def build_cache(
     _finish(folder, manifest, arrays)
 
 
+def _as_numbers(data: Any, source: Source) -> Any:
+    """The data, strings as the teacher's own preprocessor reads them."""
+    if not isinstance(data, tuple):
+        return as_numbers((data, None, None), {"teacher": source.model})[0]
+    batch = keras.utils.unpack_x_y_sample_weight(data)
+    return keras.utils.pack_x_y_sample_weight(
+        *as_numbers(batch, {"teacher": source.model})
+    )
+
+
 def _request(
     source: Source, passes: Passes, survey: Survey, packing: Packing
 ) -> CacheManifest:
@@ -123,6 +164,8 @@ def _request(
     leaves = keras.tree.flatten(outputs)
     for leaf in leaves:
         check_finite(leaf, source.stages[-1])
+    for path, leaf in taps.items():
+        check_tap(path, leaf, packing.dtype)
     known = source.output_kinds(outputs)
     kinds = [
         kind or kind_of_classes(leaf.shape[-1])
@@ -167,6 +210,7 @@ def _request(
         total_steps=source.total_steps,
         stages=source.stages,
         n=len(survey.keys),
+        key_bits=64,
         views=passes.views,
         data=survey.fingerprint(survey.keys),
         ranges=tuple(survey.ranges),

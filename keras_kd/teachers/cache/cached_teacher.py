@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_kd.forward import find_layer
+from keras_kd.forward import find_layer, view_of
 from keras_kd.keras_internals import split_for_validation
 from keras_kd.outputs import Kind, kind_named, kind_of_classes
 from keras_kd.teachers.cache.joined_data import Joined, JoinedData, as_numpy
@@ -205,6 +205,10 @@ class CachedTeacher:
         """Whether the cache holds labels to compare with."""
         return bool(self.teacher.has_labels)
 
+    def view(self, inputs: Any) -> Any:
+        """What the teacher sees: all, or its part of `{"teacher", "student"}`."""
+        return view_of(inputs, "teacher", self.model)
+
     def look_up(
         self, inputs: Any, labels: Any, stage: int
     ) -> tuple[tuple[np.ndarray, ...], dict[str, np.ndarray]]:
@@ -240,7 +244,7 @@ class CachedTeacher:
         if not all(hasattr(leaf, "__array__") for leaf in leaves):
             return data
         try:
-            self.teacher.rows(as_numpy(x))
+            self.teacher.rows(as_numpy(self.view(x)))
         except ValueError:
             return data
         return JoinedData(

@@ -16,18 +16,23 @@ KEYS_NAME = "keys.npy"
 LABELS_NAME = "labels.npy"
 BUILDING_NAME = "building.json"
 
+# The way out of all damages.
+AGAIN = "`SupervisionCache.build` with overwrite=True makes the cache anew."
+
 # `{name: (shape, dtype)}` of one example in the arrays of one stage.
 Arrays: TypeAlias = dict[str, tuple[tuple[int, ...], str]]
 
 _NAME = re.compile(
     rf"({re.escape(MANIFEST_NAME)}|{BUILDING_NAME}|{KEYS_NAME}|{LABELS_NAME}"
-    r"|checkpoint-\d{4,}\.[a-z0-9.-]+\.npy)(\.tmp)?"
+    r"|checkpoint-\d{4,}\.(output-\d+\.(logits|shift|classes|rest)|tap-\d+|done)\.npy)"
+    r"(\.tmp)?"
 )
 
 
 def is_ours(path: Path) -> bool:
-    """Whether it is a file with a name that a cache gives."""
-    return path.is_file() and _NAME.fullmatch(path.name) is not None
+    """Whether it is a file, and no link, with a name that a cache gives."""
+    regular = path.is_file() and not path.is_symlink()
+    return regular and _NAME.fullmatch(path.name) is not None
 
 
 def arrays_of(spec: Spec, packing: Packing) -> Arrays:
@@ -65,6 +70,8 @@ def allocate(path: Path, shape: tuple[int, ...], dtype: str) -> None:
     Raises:
         OSError: the disk is full. Then there is no such file.
     """
+    # Nothing is written through a name that is there: it may be a link.
+    path.unlink(missing_ok=True)
     try:
         array = np.lib.format.open_memmap(path, "w+", np.dtype(dtype), shape)
         del array
@@ -79,6 +86,34 @@ def allocate(path: Path, shape: tuple[int, ...], dtype: str) -> None:
             raise
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         raise full_disk(path.parent, size, None) from error
+
+
+def map_array(path: Path, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """An array file, mapped into memory, which holds what it is to hold.
+
+    The mapping stays with this file, whatever is put in its place later.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: it is a link or no such array; the message names it.
+    """
+    if path.is_symlink():
+        raise ValueError(f"{path} must be a file of its own. Received: a link. {AGAIN}")
+    try:
+        with np.errstate(over="ignore"):
+            array = np.lib.format.open_memmap(path, mode="r")
+    except (ValueError, EOFError, OverflowError, SyntaxError, TypeError) as error:
+        raise ValueError(
+            f"{path} was altered: it cannot be read ({error!s:.200}). {AGAIN}"
+        ) from error
+    whole = array.offset + array.nbytes == path.stat().st_size
+    if not whole or array.shape != shape or array.dtype != np.dtype(dtype):
+        held = f"{array.dtype} {array.shape}" + ("" if whole else " and more bytes")
+        raise ValueError(
+            f"{path} was altered, or the manifest beside it: it must hold {dtype} "
+            f"{shape}. Received: {held}. {AGAIN}"
+        )
+    return array
 
 
 def full_disk(folder: Path, needed: int, free: int | None) -> OSError:

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
 from keras_kd.files import sha256, sync
@@ -15,26 +16,52 @@ from keras_kd.teachers.cache.files import (
     full_disk,
     gigabytes,
     is_ours,
+    map_array,
 )
 from keras_kd.teachers.cache.manifest import MANIFEST_NAME, CacheManifest
+from keras_kd.teachers.cache.passes import Survey
+
+_MANIFESTS = (MANIFEST_NAME, BUILDING_NAME)
 
 
-def check_no_strangers(folder: Path) -> None:
-    """Refuses a folder with files that no cache has.
+def check_no_strangers(folder: Path, overwrite: bool) -> None:
+    """Refuses a folder with files that no cache has, or that may be somebody else's.
 
     Raises:
         ValueError: names one of them.
     """
-    strangers = (
-        [path.name for path in folder.iterdir() if not is_ours(path)]
-        if folder.exists()
-        else []
-    )
+    there = sorted(folder.iterdir()) if folder.exists() else []
+    strangers = [path.name for path in there if not is_ours(path)]
+    advice = "Choose another `folder`."
+    names = {path.name for path in there}
+    if not strangers and not overwrite and names.isdisjoint(_MANIFESTS):
+        # Keys and labels are common names, and nothing says that these are a cache's.
+        strangers = sorted(names - {f"{BUILDING_NAME}.tmp"})
+        advice = "Choose another `folder`, or have it replaced with overwrite=True."
     if strangers:
         raise ValueError(
             "`folder` must be empty or hold a supervision cache. Received: "
-            f"'{folder}', in which there is '{sorted(strangers)[0]}'."
+            f"'{folder}', in which there is '{strangers[0]}'. {advice}"
         )
+
+
+def begun_keys(folder: Path, survey: Survey) -> np.ndarray | None:
+    """The keys of a begun build, in its order, if they and its labels are the data's.
+
+    Its rows are in the order of the pass that began it.
+    """
+    try:
+        keys = np.array(map_array(folder / KEYS_NAME, survey.keys.shape, "uint64"))
+        order, ours = np.argsort(keys), np.argsort(survey.keys)
+        if not np.array_equal(keys[order], survey.keys[ours]):
+            return None
+        if survey.labels is not None:
+            labels = map_array(folder / LABELS_NAME, survey.labels.shape, "int64")
+            if not np.array_equal(labels[order], survey.labels[ours]):
+                return None
+    except (OSError, ValueError):
+        return None
+    return keys
 
 
 def same_cache(folder: Path, wanted: CacheManifest, overwrite: bool) -> str | None:
@@ -80,18 +107,13 @@ def is_whole(folder: Path, manifest: CacheManifest) -> bool:
 
 
 def clear(folder: Path) -> None:
-    """Removes a cache that is to be replaced: what makes it one first.
-
-    Without a manifest, keys and labels may be somebody else's: these names are common.
-    """
-    manifests = [folder / MANIFEST_NAME, folder / BUILDING_NAME]
-    was_cache = any(path.exists() for path in manifests)
-    for path in manifests:
-        path.unlink(missing_ok=True)
+    """Removes a cache that is to be replaced: what makes it one first."""
+    for name in _MANIFESTS:
+        (folder / name).unlink(missing_ok=True)
     # No crash may leave a manifest beside what is written from now on.
     sync(folder)
     for path in folder.iterdir():
-        if was_cache or path.name not in (KEYS_NAME, LABELS_NAME):
+        if is_ours(path):
             path.unlink()
 
 
@@ -120,5 +142,6 @@ def announce(
 def remove_leftovers(folder: Path) -> None:
     """Removes what a finished cache does not need, and a crash may have left."""
     for path in folder.iterdir():
-        if path.name == BUILDING_NAME or path.name.endswith((".done.npy", ".tmp")):
+        left = path.name == BUILDING_NAME or path.name.endswith((".done.npy", ".tmp"))
+        if left and is_ours(path):
             path.unlink()

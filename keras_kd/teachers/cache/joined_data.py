@@ -23,6 +23,9 @@ class Words(Protocol):
     def stages(self, training: bool) -> Iterator[int]:
         """The stage that supervises each batch of a pass over the data."""
 
+    def view(self, inputs: Any) -> Any:
+        """What the teacher sees of inputs that may hold the student's view too."""
+
     def look_up(
         self, inputs: Any, labels: Any, stage: int
     ) -> tuple[tuple[np.ndarray, ...], dict[str, np.ndarray]]:
@@ -86,6 +89,7 @@ class JoinedData(DataAdapter):
             [*logits, *taps.values()],
             joined,
             self._words.compares_labels,
+            self._words.view,
         )
 
     def _joined(self, batches: Any) -> Iterator[Any]:
@@ -94,7 +98,7 @@ class JoinedData(DataAdapter):
             batches, self._words.stages(self._training), strict=False
         ):
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-            found = self._words.look_up(as_numpy(x), y, stage)
+            found = self._words.look_up(as_numpy(self._words.view(x)), y, stage)
             joined = Joined(x, *found)
             yield keras.utils.pack_x_y_sample_weight(joined, y, sample_weight)
 

@@ -7,17 +7,23 @@ import keras
 import numpy as np
 import xxhash
 
+# Before the content of examples that count by 64 bits.
+_WIDE = b"64 bits"
 
-def example_keys(inputs: Any) -> np.ndarray:
+
+def example_keys(inputs: Any, bits: int = 64) -> np.ndarray:
     """A 64-bit number for each example, of its content alone.
 
     Equal examples have equal keys in any order, any batch and any process. Floating
     types count as float32 and integers as 32 bits, as Keras converts them on the way
-    to a model. Two different examples of a million have the same key with a probability
-    of 3e-8.
+    to a model; but an example with an integer that 32 bits do not hold counts by all
+    of them, and so does one with a float64 that float32 does not hold where
+    `keras.config.floatx()` is `"float64"`. Two different examples of a million have the
+    same key with a probability of 3e-8.
 
     Args:
         inputs: array `(n, ...)` or a structure of such.
+        bits: 64, or 32 for caches that tell examples apart by the first 32 bits alone.
 
     Returns:
         `(n,)` uint64.
@@ -32,13 +38,32 @@ def example_keys(inputs: Any) -> np.ndarray:
     >>> print(np.array_equal(example_keys(x)[::-1], example_keys(x[::-1])))
     True
     """
-    leaves = [_bytes(leaf) for leaf in keras.tree.flatten(inputs)]
+    arrays = [np.asarray(leaf) for leaf in keras.tree.flatten(inputs)]
+    leaves = [_bytes(array, counted_as(array.dtype)) for array in arrays]
     n = len(leaves[0])
     if len(leaves) == 1:
         digests = (xxhash.xxh3_64_intdigest(row) for row in leaves[0])
     else:
         digests = (_digest(rows) for rows in zip(*leaves, strict=True))
-    return np.fromiter(digests, np.uint64, n)
+    keys = np.fromiter(digests, np.uint64, n)
+    if bits == 64 and len(wide := _wide_rows(arrays)):
+        whole = [_bytes(array[wide], array.dtype) for array in arrays]
+        keys[wide] = [_digest([_WIDE, *rows]) for rows in zip(*whole, strict=True)]
+    return keys
+
+
+def _wide_rows(arrays: list[np.ndarray]) -> np.ndarray:
+    """Examples with a number that 32 bits do not hold, `(m,)`."""
+    is_wide = np.zeros(len(arrays[0]), bool)
+    kinds = "iuf" if keras.config.floatx() == "float64" else "iu"
+    for array in arrays:
+        if array.dtype.kind in kinds and array.dtype.itemsize > 4:
+            with np.errstate(over="ignore"):
+                narrow = array.astype(counted_as(array.dtype)).astype(array.dtype)
+            # NaN is held, and equals nothing.
+            differs = (narrow != array) & (array == array)
+            is_wide |= differs.reshape(len(array), -1).any(axis=1)
+    return np.flatnonzero(is_wide)
 
 
 def _digest(rows: Iterable[Any]) -> int:
@@ -68,9 +93,8 @@ def counted_as(dtype: Any) -> np.dtype:
     return np.dtype(np.float32)
 
 
-def _bytes(leaf: Any) -> np.ndarray:
-    array = np.asarray(leaf)
-    array = np.ascontiguousarray(array.astype(counted_as(array.dtype), copy=False))
+def _bytes(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    array = np.ascontiguousarray(array.astype(dtype, copy=False))
     return array.reshape(len(array), -1).view(np.uint8)
 
 

@@ -76,6 +76,7 @@ class CacheManifest:
         packing: how logits are stored.
         divergence: what packing costs, `{temperature: nats}`.
         files: `{name: {"size", "sha256"}}`.
+        key_bits: of a number by which examples are told apart: 64, and at first 32.
         output_kinds: what each output means, as `keras.tree.flatten` orders them:
             `"categorical"`, `"bernoulli"` or `"continuous"`; `None` where it is not
             known.
@@ -95,6 +96,7 @@ class CacheManifest:
     divergence: Mapping[str, float]
     files: Mapping[str, Mapping[str, Any]]
     output_kinds: list[str | None] | None = None
+    key_bits: int = 32
 
     @classmethod
     def read(cls, folder: Path, name: str = MANIFEST_NAME) -> "CacheManifest":
@@ -129,7 +131,13 @@ class CacheManifest:
             divergence=content["divergence"],
             files={**content["files"]},
             output_kinds=read_output_kinds(content),
+            key_bits=int(content.get("key_bits", 32)),
         )
+        for file in manifest.files.values():
+            if type(file["size"]) is not int or not isinstance(file["sha256"], str):
+                raise ValueError("'files' gives no 'size' and 'sha256'")
+        if manifest.key_bits not in (32, 64):
+            raise ValueError(f"'key_bits' is {manifest.key_bits}, not 32 or 64")
         kinds, n = manifest.output_kinds, len(manifest.spec.logits)
         if kinds is not None and len(kinds) != n:
             raise ValueError(f"it has {len(kinds)} 'output_kinds' for {n} outputs")

@@ -1,13 +1,13 @@
 """CachedMean: the mean of several cached teachers, as one supervision."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import keras
 import numpy as np
 
-from keras_kd.arguments import check_choice
+from keras_kd.arguments import check_choice, check_number
 from keras_kd.outputs import kind_of
 from keras_kd.teachers.cache.manifest import Spec
 
@@ -24,22 +24,26 @@ class CachedMean:
     Args:
         members: pairs of a `SupervisionCache` and the index of one of its stages.
         of: whether logits are averaged, or probabilities.
+        weights: of the members, > 0; `None` for equal ones.
 
     Raises:
         ValueError: no members, or such as give other outputs; or it is not known what
-            outputs mean whose probabilities are to be averaged.
+            outputs mean whose probabilities are to be averaged; or the weights are no
+            such numbers.
     """
 
     def __init__(
         self,
         members: Iterable[tuple[Any, int]],
         of: Literal["logits", "probabilities"] = "logits",
+        weights: Sequence[float] | None = None,
     ):
         self.members: list[tuple[Any, int]] = list(members)
         if not self.members:
             raise ValueError("The mean needs at least one teacher. Received: none")
         check_choice("of", of, MEANS)
         self.of: Literal["logits", "probabilities"] = of
+        self.shares = checked_shares(weights, len(self.members))
         first = self.members[0][0].spec
         for cache, _ in self.members:
             if (cache.spec.outputs, cache.spec.logits) != (first.outputs, first.logits):
@@ -47,6 +51,7 @@ class CachedMean:
                     "Teachers whose mean is taken must give the same outputs. "
                     f"Received: shapes {first.logits} and {cache.spec.logits}"
                 )
+        check_same_kinds([cache.output_kinds for cache, _ in self.members])
         unknown = None in (self.output_kinds or [])
         if of == "probabilities" and unknown and len(self.members) > 1:
             raise unknown_kind_of_mean()
@@ -109,18 +114,70 @@ class CachedMean:
         means = []
         for each, name in zip(by_output, kinds, strict=True):
             stacked = np.stack(each)
-            means.append(kind_of(name, stacked.shape[-1]).mean(stacked, self.of))
+            means.append(
+                kind_of(name, stacked.shape[-1]).mean(stacked, self.of, self.shares)
+            )
         return tuple(means), {}
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
-        return {"members": [[serialize(c), i] for c, i in self.members], "of": self.of}
+        return {
+            "members": [[serialize(c), i] for c, i in self.members],
+            "of": self.of,
+            "weights": self.shares,
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "CachedMean":
         members = config["members"]
         deserialize = keras.saving.deserialize_keras_object
-        return cls([(deserialize(cache), i) for cache, i in members], config["of"])
+        pairs = [(deserialize(cache), i) for cache, i in members]
+        return cls(pairs, config["of"], config.get("weights"))
+
+
+def checked_shares(weights: Any, n: int) -> list[float] | None:
+    """The weights of `n` teachers, scaled to add up to 1; `None` for equal ones.
+
+    Raises:
+        ValueError: they are no such numbers, or not so many.
+    """
+    if weights is None:
+        return None
+    listed = np.asarray(weights, dtype=object).ravel().tolist()
+    if len(listed) != n or np.ndim(weights) != 1:
+        raise ValueError(
+            f"`weights` must be one number for each of the {n} teachers. Received: "
+            f"{len(listed)}, of shape {np.shape(weights)}"
+        )
+    checked = [check_number(f"weights[{i}]", w, above=0) for i, w in enumerate(listed)]
+    # By the largest first: their sum may be beyond all floats.
+    scaled = [w / max(checked) for w in checked]
+    shares = [w / sum(scaled) for w in scaled]
+    if not all(shares):
+        raise ValueError(
+            "`weights` must be of comparable size. Received: one that is nothing "
+            f"beside {max(checked)}"
+        )
+    return shares
+
+
+def check_same_kinds(kinds: Sequence[Sequence[str | None] | None]) -> None:
+    """Refuses teachers whose outputs are known to mean different things.
+
+    Args:
+        kinds: of each teacher's outputs, as far as they are known.
+
+    Raises:
+        ValueError: names two that differ.
+    """
+    known = [k for k in kinds if k is not None]
+    for output in zip(*known, strict=False):
+        names = sorted({name for name in output if name is not None})
+        if len(names) > 1:
+            raise ValueError(
+                "Teachers whose mean is taken must give outputs of one kind. Received: "
+                f"{' and '.join(names)}"
+            )
 
 
 def unknown_kind_of_mean() -> ValueError:

@@ -73,6 +73,13 @@ class Passes:
         try:
             for view in range(self.views or 1):
                 adapter = self._adapter(view)
+                if adapter.num_batches is None and isinstance(
+                    self._data, keras.utils.PyDataset
+                ):
+                    raise ValueError(
+                        "`data` must end. Received: a `PyDataset` without a length "
+                        "(`num_batches` is None), which Keras draws from for ever."
+                    )
                 adapter.on_epoch_begin()
                 for batch in self._batches(adapter):
                     x, y, _ = keras.utils.unpack_x_y_sample_weight(batch)

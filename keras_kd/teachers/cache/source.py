@@ -72,7 +72,7 @@ class Source:
             check_last_activation(model, outputs, "teacher_outputs", declared)
         layers = {path: find_layer(model, path) for path in taps}
         self.name, self.outputs = model.name, outputs
-        self._model = model
+        self.model = model
         self._live = LiveTeacher(model, outputs, layers)
         self._live.check()
         self._predict = backend.compile_forward(self._forward)
@@ -100,7 +100,7 @@ class Source:
         Raises:
             ValueError: what was said of them does not fit.
         """
-        names = output_names(self._model, outputs)
+        names = output_names(self.model, outputs)
         recorded = self._trajectory.output_kinds if self._trajectory else []
         if recorded is None:
             # Version 0.1, for which every output told classes apart.
@@ -123,7 +123,7 @@ class Source:
             example: a batch, by whose size all batches are run.
         """
         if self._trajectory is not None:
-            self._trajectory.load(stage, self._model)
+            self._trajectory.load(stage, self.model)
         rows = len(keras.tree.flatten(example)[0])
         values = self._live.state()
 

@@ -21,6 +21,7 @@ from keras_kd.teachers.cache.source import Predict
 
 # Seconds of work that a crash may cost.
 _FLUSH_AFTER = 5.0
+_LARGEST_HALF = 65504.0
 
 
 class StageWriter:
@@ -90,6 +91,7 @@ class StageWriter:
             for part, values in packing.pack(leaf).items():
                 self._arrays[f"output-{i}.{part}"][rows] = values
         for i, path in enumerate(spec.taps):
+            check_tap(path, taps[path], packing.dtype)
             self._arrays[f"tap-{i}"][rows] = taps[path]
         self._written.append(rows)
         if time.monotonic() - self._flushed > _FLUSH_AFTER:
@@ -104,6 +106,35 @@ class StageWriter:
         self._done.flush()
         self._written.clear()
         self._flushed = time.monotonic()
+
+
+def check_tap(path: str, features: np.ndarray, dtype: str) -> None:
+    """Refuses what a tapped layer gives where it cannot be held.
+
+    Raises:
+        ValueError: it is not finite, or float16 has no room for it.
+    """
+    largest = float(np.abs(features).max(initial=0.0))
+    if not np.isfinite(largest):
+        raise ValueError(
+            f"What the tapped layer '{path}' gives must be finite. Received: NaN or "
+            "infinite values."
+        )
+    if dtype != "float16":
+        return
+    lost = float(np.abs(features - _half(features)).max(initial=0.0))
+    # Ten bits hold a number to 1/2048 of itself.
+    if largest > _LARGEST_HALF or lost > largest / 1024:
+        raise ValueError(
+            "`dtype` must be 'float32' for taps that float16 cannot hold. Received: "
+            f"dtype='float16', and the tapped layer '{path}' gives values up to "
+            f"{largest:.3g}."
+        )
+
+
+def _half(features: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore", under="ignore"):
+        return features.astype(np.float16).astype(np.float32)
 
 
 def check_finite(logits: np.ndarray, stage: CachedStage | int) -> None:

@@ -10,17 +10,28 @@ import numpy as np
 
 from keras_kd.files import sha256
 from keras_kd.teachers.cache.build import build_cache
-from keras_kd.teachers.cache.files import KEYS_NAME, LABELS_NAME, file_name
+from keras_kd.teachers.cache.files import (
+    AGAIN,
+    KEYS_NAME,
+    LABELS_NAME,
+    Arrays,
+    arrays_of,
+    file_name,
+    map_array,
+)
 from keras_kd.teachers.cache.keys import RowsByKey, example_keys
-from keras_kd.teachers.cache.manifest import CachedStage, CacheManifest, Spec
+from keras_kd.teachers.cache.manifest import (
+    MANIFEST_NAME,
+    CachedStage,
+    CacheManifest,
+    Spec,
+)
 from keras_kd.teachers.cache.mean import CachedMean
 from keras_kd.teachers.cache.refusal import unknown_examples
 from keras_kd.teachers.cache.source import weights_fingerprint
 from keras_kd.teachers.cache.structure import from_json
 from keras_kd.teachers.stages import Stages
 from keras_kd.teachers.trajectory.reader import TeacherTrajectory
-
-_AGAIN = "`SupervisionCache.build` with overwrite=True makes the cache anew."
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -37,7 +48,7 @@ class SupervisionCache(Stages[CachedStage]):
     A sequence of the teacher's stages, `CachedStage`: one for a model, as many as
     there are checkpoints for a trajectory. `OnlineTeacher(cache)` goes through them,
     and without it the last one supervises; `cache.stage(i)` is another one,
-    `cache.mean()` their average.
+    `cache.mean()` their average. `keras_kd.complexity.compare_teachers` ranks them.
 
     Args:
         folder: where `SupervisionCache.build` made it.
@@ -65,15 +76,23 @@ class SupervisionCache(Stages[CachedStage]):
             manifest.total_steps,
             f"the supervision cache in '{folder}'",
         )
+        arrays = self._expected()
+        if manifest.files.keys() != arrays.keys():
+            other = sorted(manifest.files.keys() ^ arrays.keys())[0]
+            raise ValueError(
+                f"The manifest {self._folder / MANIFEST_NAME} was altered: its 'files' "
+                f"do not fit what it says that they hold, '{other:.80}' for one. "
+                f"{AGAIN}"
+            )
         for name, file in manifest.files.items():
             self._check_size(name, file["size"])
-        self._rows = RowsByKey(np.load(self._folder / KEYS_NAME))
-        self._labels = (
-            np.load(self._folder / LABELS_NAME, mmap_mode="r")
-            if manifest.labels
-            else None
-        )
-        self._arrays: dict[str, np.ndarray] = {}
+        # All at once: a cache that is put in its place later is not mixed with it.
+        self._arrays = {
+            name: map_array(self._folder / name, shape, dtype)
+            for name, (shape, dtype) in arrays.items()
+        }
+        self._rows = RowsByKey(np.array(self._arrays[KEYS_NAME]))
+        self._labels = self._arrays.get(LABELS_NAME)
 
     @classmethod
     def build(
@@ -138,6 +157,7 @@ class SupervisionCache(Stages[CachedStage]):
                 without `overwrite`, the cache of another teacher or other data, and
                 which.
             OSError: the disk is full. What was done before is kept.
+            BlockingIOError: another process or thread builds in `folder`.
         """
         build_cache(
             teacher,
@@ -184,6 +204,11 @@ class SupervisionCache(Stages[CachedStage]):
         return self._manifest.teacher
 
     @property
+    def teacher_outputs(self) -> str:
+        """`"logits"` or `"probabilities"`: what it gave. Logits are held."""
+        return self._manifest.teacher_outputs
+
+    @property
     def dtype(self) -> str:
         """In which type it is stored."""
         return self._manifest.packing.dtype
@@ -199,7 +224,8 @@ class SupervisionCache(Stages[CachedStage]):
 
         The mean divergence of what is read from what the teacher (its last checkpoint)
         said, on the first batch: Kullback and Leibler's, in nats; of values the mean
-        squared error.
+        squared error. Taps do not count: float16 holds each to 1e-3 of the largest
+        value of its batch, or `build` refuses it.
         """
         return dict(self._manifest.divergence)
 
@@ -270,10 +296,24 @@ class SupervisionCache(Stages[CachedStage]):
         Raises:
             ValueError: one is not there; the message says what differs.
         """
-        rows, known = self._rows.find(example_keys(inputs))
+        rows, known = self._rows.find(example_keys(inputs, self._manifest.key_bits))
         if not known.all():
             raise unknown_examples(inputs, known, self._manifest, self._folder)
         return rows
+
+    def _expected(self) -> Arrays:
+        """The shape and dtype of the array in each file."""
+        manifest = self._manifest
+        n = manifest.n
+        arrays: Arrays = {KEYS_NAME: ((n,), "uint64")}
+        if manifest.labels is not None:
+            arrays[LABELS_NAME] = ((n,), "int64")
+        for stage in manifest.stages:
+            for name, (shape, dtype) in arrays_of(
+                manifest.spec, manifest.packing
+            ).items():
+                arrays[file_name(stage.index, name)] = ((n, *shape), dtype)
+        return arrays
 
     def labels(self, rows: np.ndarray) -> np.ndarray | None:
         """The labels that the data had, `(m,)`, or `None`."""
@@ -298,10 +338,7 @@ class SupervisionCache(Stages[CachedStage]):
         return tuple(logits), taps
 
     def _array(self, index: int, name: str) -> np.ndarray:
-        file = file_name(index, name)
-        if file not in self._arrays:
-            self._arrays[file] = np.load(self._folder / file, mmap_mode="r")
-        return self._arrays[file]
+        return self._arrays[file_name(index, name)]
 
     # Whether it is what it should be
 
@@ -347,7 +384,7 @@ class SupervisionCache(Stages[CachedStage]):
             if (found := sha256(self._folder / name)) != file["sha256"]:
                 raise ValueError(
                     f"{self._folder / name} was altered: its SHA-256 is {found}, "
-                    f"recorded was {file['sha256']}. {_AGAIN}"
+                    f"recorded was {file['sha256']}. {AGAIN}"
                 )
 
     def _check_size(self, name: str, size: int) -> None:
@@ -357,12 +394,12 @@ class SupervisionCache(Stages[CachedStage]):
         except FileNotFoundError:
             raise FileNotFoundError(
                 f"The supervision cache in '{self._folder}' is not whole: {path} is "
-                f"missing. {_AGAIN}"
+                f"missing. {AGAIN}"
             ) from None
         if found != size:
             how = "truncated" if found < size else "altered"
             raise ValueError(
-                f"{path} was {how}: it has {found} of {size} bytes. {_AGAIN}"
+                f"{path} was {how}: it has {found} of {size} bytes. {AGAIN}"
             )
 
     # Saving: a reference, not the arrays

@@ -1,6 +1,8 @@
 """TeacherTrajectory: the recorded stages of a teacher's own training."""
 
+import math
 import os
+from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -10,10 +12,16 @@ import keras
 from keras_kd.files import sha256
 from keras_kd.keras_internals import keras_reason
 from keras_kd.teachers.stages import Stages
-from keras_kd.teachers.trajectory.architecture import first_difference, variable_specs
+from keras_kd.teachers.trajectory.architecture import (
+    bytes_of,
+    first_difference,
+    variable_specs,
+)
 from keras_kd.teachers.trajectory.bare_copy import bare_copy
 from keras_kd.teachers.trajectory.manifest import Checkpoint, Manifest
+from keras_kd.teachers.trajectory.of_files import manifest_of_files
 from keras_kd.teachers.trajectory.spacing import shortened
+from keras_kd.teachers.trajectory.weights_file import load_file
 
 
 class TeacherTrajectory(Stages[Checkpoint]):
@@ -42,18 +50,68 @@ class TeacherTrajectory(Stages[Checkpoint]):
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self._manifest = Manifest.read(Path(folder))
-        if not self._manifest.checkpoints:
+        manifest = Manifest.read(Path(folder))
+        if not manifest.checkpoints:
             raise ValueError(
                 f"The trajectory in '{folder}' must hold at least one checkpoint. "
                 "Received: an empty one; its recording had just begun."
             )
+        self._read(manifest)
+
+    def _read(self, manifest: Manifest) -> None:
+        self._manifest = manifest
         super().__init__(
-            self._manifest.checkpoints,
-            self._manifest.total_steps,
-            f"the trajectory in '{folder}'",
+            manifest.checkpoints,
+            manifest.total_steps,
+            f"the trajectory in '{manifest.folder}'",
         )
         self._copy: Any = None
+
+    @classmethod
+    def from_files(
+        cls,
+        files: Iterable[str | os.PathLike[str]],
+        steps: Iterable[int] | None = None,
+        model: keras.Model | None = None,
+    ) -> "TeacherTrajectory":
+        """Checkpoints that were saved without a recorder, as a trajectory.
+
+        Each file is read once, to see that it fits, and nothing is written. They are
+        to stay where they are.
+
+        Args:
+            files: `.weights.h5` or `.keras` files of one model, in the order of its
+                training, as `keras.callbacks.ModelCheckpoint` saves them.
+            steps: teacher batches completed when each was saved, increasing; of the
+                last one, in all. `None`: at equal distances.
+            model: the teacher. `None`: the one in the first file, a `.keras`.
+
+        Returns:
+            The trajectory, for `OnlineTeacher`, `SupervisionCache.build`,
+            `compare_teachers` and `keras_kd.teachers.mean`.
+
+        Raises:
+            ValueError: an argument is something else, or a file does not hold weights
+                of the model; it is named.
+            FileNotFoundError: a file is missing.
+
+        Example:
+
+        >>> import tempfile
+        >>> net = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        >>> net.compile("sgd", "mse")
+        >>> folder = tempfile.mkdtemp()
+        >>> save = keras.callbacks.ModelCheckpoint(folder + "/{epoch:02d}.keras")
+        >>> x, y = np.ones((8, 4)), np.zeros((8, 3))
+        >>> history = net.fit(x, y, 4, epochs=3, verbose=0, callbacks=[save])
+        >>> files = sorted(Path(folder).glob("*.keras"))
+        >>> trajectory = TeacherTrajectory.from_files(files, steps=[2, 4, 6])
+        >>> print([c.step for c in trajectory])
+        [2, 4, 6]
+        """
+        trajectory = cls.__new__(cls)
+        trajectory._read(manifest_of_files(files, steps, model))
+        return trajectory
 
     def __repr__(self) -> str:
         return (
@@ -155,6 +213,9 @@ class TeacherTrajectory(Stages[Checkpoint]):
         """
         checkpoint = self[index]
         if model is None:
+            # No memory is taken for what the file does not hold.
+            _check_file(checkpoint)
+            _check_claims(checkpoint, self._manifest)
             model = self._rebuild()
             self._check_model(model)
             read_weights(checkpoint, model)
@@ -205,7 +266,7 @@ def read_weights(checkpoint: Checkpoint, model: keras.Model) -> None:
             f"{checkpoint.sha256}",
         )
     try:
-        model.load_weights(checkpoint.file)
+        load_file(checkpoint.file, model)
     except Exception as error:
         raise _broken(
             checkpoint, f"it is not one of model '{model.name}' ({keras_reason(error)})"
@@ -213,6 +274,8 @@ def read_weights(checkpoint: Checkpoint, model: keras.Model) -> None:
 
 
 def _check_file(checkpoint: Checkpoint) -> None:
+    if checkpoint.file.is_symlink():
+        raise _broken(checkpoint, "it is a link; put the file itself there")
     try:
         size = checkpoint.file.stat().st_size
     except FileNotFoundError:
@@ -233,8 +296,19 @@ def _check_file(checkpoint: Checkpoint) -> None:
         )
 
 
+def _check_claims(checkpoint: Checkpoint, manifest: Manifest) -> None:
+    """Refuses variables of more bytes than the file has."""
+    claimed = sum(math.prod(v.shape) * bytes_of(v.dtype) for v in manifest.variables)
+    if claimed > checkpoint.size and checkpoint.file.suffix != ".keras":
+        raise _broken(
+            checkpoint,
+            f"the variables recorded in '{manifest.folder}' have {claimed} bytes, and "
+            f"the file {checkpoint.size}",
+        )
+
+
 def _broken(checkpoint: Checkpoint, reason: str) -> ValueError:
     return ValueError(
         f"Checkpoint {checkpoint.index} cannot be loaded from {checkpoint.file}: "
-        f"{reason}."
+        f"{reason}. Load another one, or record the teacher again."
     )

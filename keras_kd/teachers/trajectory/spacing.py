@@ -88,7 +88,10 @@ class Spacing:
             raise ValueError(f"'spacing' is no spacing, but {content!r:.80}")
         check_choice("unit", content["unit"], UNITS)
         growth = content["growth"]
-        exact = None if growth is None else Fraction(str(growth)[:40])
+        try:
+            exact = None if growth is None else Fraction(str(growth)[:40])
+        except ZeroDivisionError:
+            raise ValueError(f"'growth' is no number, but {growth!r:.80}") from None
         if exact is not None:
             check_number("growth", float(exact), above=1)
         every = check_integer("every", content["every"], at_least=1)

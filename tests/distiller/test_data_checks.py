@@ -1,0 +1,129 @@
+"""Data, and losses of them, that would train on something else than is meant."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from networks import CLASSES, convnet, images, plain, sparse_loss
+
+from keras_kd import Distiller, SupervisionCache
+from keras_kd.losses import LogitMSE
+
+NOT_MEANT = {
+    "weights without labels": ({"y": None}, "`sample_weight` needs labels"),
+    "negative weights": (
+        {"sample_weight": [1.0, -1.0, 1.0, 1.0]},
+        r"1 others, -1.0 at \(1,\) first",
+    ),
+    "weights of NaN": (
+        {"sample_weight": [1.0, 1.0, np.nan, np.inf]},
+        r"2 others, nan at \(2,\) first",
+    ),
+    "weights that are words": ({"sample_weight": list("abcd")}, "must hold numbers"),
+    "batches of nothing": ({"batch_size": 0}, "`batch_size` must be"),
+    "complex inputs": ({"x": np.ones((4, 8, 8, 3), "complex64")}, "must be real"),
+    "complex labels": ({"y": np.ones(4, "complex64")}, "must be real"),
+}
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["live", "cached"])
+@pytest.mark.parametrize("case", NOT_MEANT)
+def test_what_fit_and_evaluate_refuse(case, held, tmp_path):
+    x, y = images(4)
+    changed, message = NOT_MEANT[case]
+    teacher = plain()
+    if held:
+        teacher = SupervisionCache.build(
+            teacher, x, tmp_path / "cache", output_kind="categorical", progress=False
+        )
+    distiller = Distiller(teacher, plain(), LogitMSE(), alpha=0.5)
+    distiller.compile("sgd", sparse_loss())
+    data = {"x": x, "y": y, "sample_weight": np.ones(4), **changed}
+    if isinstance(data["sample_weight"], list):
+        data["sample_weight"] = np.array(data["sample_weight"])
+    before = distiller.student.get_weights()
+    for run in (distiller.fit, distiller.evaluate):
+        with pytest.raises(ValueError, match=message):
+            run(**data, verbose=0)
+    for one, other in zip(before, distiller.student.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), "1"])
+def test_weights_of_classes(weight):
+    x, y = images(4)
+    distiller = Distiller(plain(), plain(), LogitMSE(), alpha=0.5)
+    distiller.compile("sgd", sparse_loss())
+    with pytest.raises(ValueError, match=r"`class_weight\[1\]` must be"):
+        distiller.fit(x, y, class_weight={0: 1.0, 1: weight}, verbose=0)
+
+
+def student_of_any_size():
+    return keras.Sequential(
+        [
+            keras.Input((None, None, 3)),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(CLASSES),
+        ]
+    )
+
+
+def test_a_teacher_at_a_size_that_it_was_not_made_for():
+    x = np.ones((4, 6, 6, 3), "float32")
+    for teacher in (
+        convnet(),
+        keras.Sequential([keras.Input((8, 8, 3)), convnet()]),
+    ):
+        distiller = Distiller(teacher, student_of_any_size(), LogitMSE())
+        distiller.compile("sgd")
+        with pytest.raises(ValueError, match=r"\(.*, 8, 8, 3\).*\(.*, 6, 6, 3\)"):
+            distiller.fit(x, verbose=0)
+    resized = keras.Sequential(
+        [keras.Input((6, 6, 3)), keras.layers.Resizing(8, 8), convnet()]
+    )
+    distiller = Distiller(resized, student_of_any_size(), LogitMSE())
+    distiller.compile("sgd")
+    assert np.isfinite(distiller.fit(x, verbose=0).history["loss"][0])
+
+
+@pytest.mark.parametrize(
+    ("loss", "student", "form", "said"),
+    [
+        ("sparse_categorical_crossentropy", plain, "logits", "takes probabilities"),
+        (
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            lambda: plain(activation="softmax"),
+            "probabilities",
+            "takes logits",
+        ),
+        (sparse_loss(), plain, "logits", None),
+        ("mse", plain, "logits", None),
+    ],
+)
+def test_a_compiled_loss_of_another_form(loss, student, form, said):
+    x, y = images(4)
+    distiller = Distiller(plain(), student(), LogitMSE(), student_outputs=form)
+    distiller.compile("sgd", loss)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        distiller.fit(x, np.eye(CLASSES)[y] if loss == "mse" else y, verbose=0)
+    told = [str(w.message) for w in caught if "student_outputs=" in str(w.message)]
+    assert (said is None and not told) or (len(set(told)) == 1 and said in told[0]), (
+        told
+    )
+
+
+def test_a_regressor_that_is_off_everywhere_has_the_squared_error_and_no_fidelity():
+    x = np.linspace(-1, 1, 8, dtype="float32")[:, None]
+
+    def line(bias):
+        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(3)])
+        model.set_weights([np.ones((1, 3)), np.full(3, bias)])
+        return model
+
+    distiller = Distiller(line(0.0), line(5.0))
+    distiller.compile(keras.optimizers.SGD(0.0), "mse")
+    logs = distiller.fit(x, verbose=0).history
+    assert logs["distillation_loss"][0] == pytest.approx(25.0)
+    assert "fidelity" not in logs
