@@ -64,7 +64,7 @@ class LiveNumbers:
         self._held = self._checked()
         # All there is before the first step; held in no file, which hold the numbers.
         self._variable = keras.Variable(
-            np.array(self._held, "float32"),
+            _in_two_parts(self._held),
             trainable=False,
             dtype="float32",
             name="live_numbers",
@@ -104,7 +104,7 @@ class LiveNumbers:
             ValueError: a number has left its range.
         """
         if (held := self._checked()) != self._held:
-            self._variable.assign(np.array(held, "float32"))
+            self._variable.assign(_in_two_parts(held))
             self._held = held
 
     @property
@@ -167,7 +167,8 @@ class LiveNumbers:
             keras.backend.standardize_dtype(dtype), "float32"
         )
         held = self._variable.value if state is None else next(iter(state.values()))
-        values = ops.cast(held, dtype)
+        parts = ops.cast(held, dtype)
+        values = parts[0] + parts[1]
         end = 1 + len(self._weights)
         bound = {id(loss): loss for loss in self._named.values()}
         for loss, _ in self._places:
@@ -176,6 +177,12 @@ class LiveNumbers:
             setattr(bound[id(loss)], name, values[end + i])
         losses = [bound[id(loss)] for loss in self._named.values()]
         return NumbersOfStep(values[0], [values[i] for i in range(1, end)], losses)
+
+
+def _in_two_parts(held: Sequence[float]) -> np.ndarray:
+    """Numbers as float32 and what that leaves: 48 bits, for models of float64."""
+    high = np.array(held, "float32")
+    return np.stack([high, np.array(held, "float64") - high]).astype("float32")
 
 
 class Forwarded:

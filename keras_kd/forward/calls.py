@@ -57,6 +57,10 @@ def check_input_shapes(model: keras.layers.Layer, inputs: Any) -> None:
         return
     for expected, given in _pairs(made_for, inputs):
         shape = tuple(getattr(given, "shape", ()))
+        # Keras itself takes a Sequential for one of any size: that is ordinary for
+        # sequences, which end where they end.
+        if isinstance(model, keras.Sequential) and len(shape) < 4:
+            continue
         # Keras adds or leaves out an axis of length 1.
         # A Sequential that was built by a call is made for no size.
         open_batch = expected.shape[:1] == (None,)
