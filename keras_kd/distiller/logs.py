@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_kd.backend import replica_count
+from keras_kd.losses.leafwise import one_per_leaf
 from keras_kd.metrics import Fidelity
 from keras_kd.outputs import Kind, name_of
 
@@ -67,7 +68,11 @@ class DistillationLogs:
             self.record(self.named_losses[number], value, rows)
 
     def record_fidelity(
-        self, teacher: Any, student: Any, kinds: Sequence[Kind | None]
+        self,
+        teacher: Any,
+        student: Any,
+        kinds: Sequence[Kind | None],
+        sample_weight: Any = None,
     ) -> None:
         """Counts the agreement on one batch, of each output on which there is one.
 
@@ -76,20 +81,23 @@ class DistillationLogs:
             student: likewise.
             kinds: of each output; one that no loss needs to know may be `None`, and
                 counts as classes.
+            sample_weight: of the examples or positions, for all outputs or each.
         """
+        weights = one_per_leaf("sample_weight", sample_weight, student)
         pairs = zip(
             keras.tree.flatten(teacher),
             keras.tree.flatten(student),
             kinds,
+            weights,
             strict=True,
         )
-        for i, (one, other, kind) in enumerate(pairs):
+        for i, (one, other, kind, weight) in enumerate(pairs):
             same_shape = tuple(one.shape[1:]) == tuple(other.shape[1:])
             if (kind is None or kind.DECIDES) and same_shape:
                 name = name_of(kind)
-                self.fidelity.update_state(one, other, output_kind=name)
-                if self.output_fidelities:
-                    self.output_fidelities[i].update_state(one, other, output_kind=name)
+                counted = [self.fidelity, *self.output_fidelities[i : i + 1]]
+                for metric in counted:
+                    metric.update_state(one, other, weight, output_kind=name)
 
     def silent(self, kinds: Sequence[Kind | None], supervised: bool) -> list[Any]:
         """The metrics that have nothing to say of a step, those of the labels apart.

@@ -89,7 +89,9 @@ class DistillationTerms:
         teacher_logits = to_logits(said, supervisor.form, kinds if comparable else None)
         student_logits = to_logits(y_pred, self._form, kinds)
         if comparable:
-            self._logs.record_fidelity(teacher_logits, student_logits, kinds)
+            self._logs.record_fidelity(
+                teacher_logits, student_logits, kinds, sample_weight
+            )
         teacher = Side(teacher_logits, step.said.taps, supervisor.layers)
         student = Side(student_logits, step.student_taps, self.layers)
         names = keras.tree.pack_sequence_as(y_pred, [name_of(k) for k in kinds])

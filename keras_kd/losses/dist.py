@@ -77,8 +77,10 @@ class DIST(LeafwiseLoss):
             Scalar.
 
         Raises:
-            ValueError: an output does not tell classes apart.
+            ValueError: an output does not tell classes apart, or `sample_weight` is
+                given.
         """
+        self.refuse_weights(kwargs)
         return sum_over_leaves(
             self._leaf_loss, teacher_outputs, student_outputs, output_kind=output_kind
         )

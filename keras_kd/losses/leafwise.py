@@ -73,6 +73,43 @@ class LeafwiseLoss(keras.distillation.DistillationLoss):
         for teacher, student in pairs:
             self.check_shapes(tuple(teacher.shape), tuple(student.shape))
 
+    def __call__(
+        self, teacher_outputs: Any, student_outputs: Any, **kwargs: Any
+    ) -> Any:
+        """The loss of one batch, for a loop of one's own.
+
+        Args:
+            teacher_outputs: tensor or array, or a structure of them.
+            student_outputs: likewise.
+            **kwargs: what `compute_loss` takes, as `sample_weight` or `y_true`.
+
+        Returns:
+            Scalar.
+
+        Raises:
+            ValueError: outputs cannot be compared, or the loss does not take what is
+                given.
+        """
+        self.validate_outputs(
+            *keras.tree.map_structure(
+                ops.convert_to_tensor, (teacher_outputs, student_outputs)
+            )
+        )
+        return self.compute_loss(teacher_outputs, student_outputs, **kwargs)
+
+    def refuse_weights(self, kwargs: Mapping[str, Any]) -> None:
+        """For a loss of relations between examples, which have no weights.
+
+        Raises:
+            ValueError: some are among what it was given.
+        """
+        if kwargs.get("sample_weight") is not None:
+            raise ValueError(
+                f"{type(self).__name__} relates the examples of a batch and does not "
+                "take `sample_weight`: it would not count. Leave it out, or use a loss "
+                "that takes it."
+            )
+
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         """A loss with the given configuration."""
@@ -103,7 +140,7 @@ def sum_over_leaves(
         ValueError: what is shared has another structure than the outputs.
     """
     per_leaf = {
-        name: _one_per_leaf(name, value, student_outputs)
+        name: one_per_leaf(name, value, student_outputs)
         for name, value in shared.items()
     }
     pairs = zip(
@@ -150,7 +187,12 @@ def dimensions_agree(one: int | None, other: int | None) -> bool:
     return one is None or other is None or one == other
 
 
-def _one_per_leaf(argument: str, value: Any, outputs: Any) -> list[Any]:
+def one_per_leaf(argument: str, value: Any, outputs: Any) -> list[Any]:
+    """What is given for all outputs together, or for each, as a list of one for each.
+
+    Raises:
+        ValueError: it has another structure than the outputs.
+    """
     count = len(keras.tree.flatten(outputs))
     if not keras.tree.is_nested(value):
         return [value] * count

@@ -90,7 +90,11 @@ class RelationalKD(LeafwiseLoss):
 
         Returns:
             Scalar.
+
+        Raises:
+            ValueError: `sample_weight` is given.
         """
+        self.refuse_weights(kwargs)
         return sum_over_leaves(self._leaf_loss, teacher_outputs, student_outputs)
 
     def _leaf_loss(self, teacher: Any, student: Any, outputs: Any) -> Any:
