@@ -5,7 +5,7 @@ looked at, and what has changed is put into one variable that the compiled step 
 so that nothing is compiled anew.
 """
 
-import copy
+import functools
 import numbers
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -23,7 +23,8 @@ _OF_LOSSES = ("temperature", "alpha", "beta", "gamma")
 
 def live_numbers(loss: Any) -> list[str]:
     """The names of a loss's numbers that every step reads afresh."""
-    return [name for name in _OF_LOSSES if _is_number(vars(loss).get(name))]
+    own = getattr(loss, "__dict__", {})
+    return [name for name in _OF_LOSSES if _is_number(own.get(name))]
 
 
 class NumbersOfStep(NamedTuple):
@@ -32,7 +33,7 @@ class NumbersOfStep(NamedTuple):
     Attributes:
         alpha: scalar tensor.
         weights: a scalar tensor for each loss.
-        losses: copies of the losses whose numbers are scalar tensors.
+        losses: as they are, but with scalar tensors for their numbers.
     """
 
     alpha: Any
@@ -170,19 +171,48 @@ class LiveNumbers:
         parts = ops.cast(held, dtype)
         values = parts[0] + parts[1]
         end = 1 + len(self._weights)
-        bound = {id(loss): loss for loss in self._named.values()}
-        for loss, _ in self._places:
-            bound[id(loss)] = copy.copy(loss)
+        of_loss: dict[int, dict[str, Any]] = {}
         for i, (loss, name) in enumerate(self._places):
-            setattr(bound[id(loss)], name, values[end + i])
-        losses = [bound[id(loss)] for loss in self._named.values()]
+            of_loss.setdefault(id(loss), {})[name] = values[end + i]
+        losses = [
+            _bound(loss, of_loss[id(loss)]) if id(loss) in of_loss else loss
+            for loss in self._named.values()
+        ]
         return NumbersOfStep(values[0], [values[i] for i in range(1, end)], losses)
 
 
+<<<<<<< HEAD
 def _in_two_parts(held: Sequence[float]) -> np.ndarray:
     """Numbers as float32 and what that leaves: 48 bits, for models of float64."""
     high = np.array(held, "float32")
     return np.stack([high, np.array(held, "float64") - high]).astype("float32")
+=======
+def _bound(loss: Any, values: dict[str, Any]) -> Any:
+    """A loss that is `loss`, whatever it notes in itself, but for some numbers."""
+    kind: Any = type(loss)
+    bound: Any = object.__new__(_kind_with(kind, tuple(values)))
+    bound.__dict__ = loss.__dict__
+    bound._numbers_of_step = values
+    return bound
+
+
+@functools.cache
+def _kind_with(kind: Any, names: tuple[str, ...]) -> type:
+    def number(name: str) -> property:
+        def given(self: Any) -> Any:
+            return self._numbers_of_step[name]
+
+        def change(self: Any, value: Any) -> None:
+            self.__dict__[name] = value
+
+        return property(given, change)
+
+    # The slot is apart from the dictionary, which is that of the loss.
+    members = {"__slots__": ("_numbers_of_step",), "__module__": kind.__module__}
+    return type(
+        kind.__name__, (kind,), members | {name: number(name) for name in names}
+    )
+>>>>>>> h-numbers
 
 
 class Forwarded:

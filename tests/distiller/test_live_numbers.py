@@ -115,6 +115,22 @@ def test_alpha_of_1_needs_no_labels_and_leaves_1_in_between():
     assert logs["loss"][0] == pytest.approx(expected, rel=1e-5)
 
 
+class Noting(SoftTargets):
+    def compute_loss(self, teacher_outputs, student_outputs, **kwargs):
+        self.called = True
+        return super().compute_loss(teacher_outputs, student_outputs, **kwargs)
+
+
+def test_what_a_loss_notes_in_itself_stays():
+    x, _ = images(8)
+    loss = Noting(2.0)
+    distiller = Distiller(plain(), plain(), loss, output_kind="categorical")
+    distiller.compile("sgd")
+    distiller.fit(x, verbose=0)
+    assert loss.called
+    assert loss.temperature == 2.0
+
+
 def test_anneal_keeps_the_step_where_fit_goes_on():
     x, y = images(8)
     distiller = Distiller(plain(), plain(), alpha=1.0)
