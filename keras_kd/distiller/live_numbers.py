@@ -181,12 +181,12 @@ class LiveNumbers:
         return NumbersOfStep(values[0], [values[i] for i in range(1, end)], losses)
 
 
-<<<<<<< HEAD
 def _in_two_parts(held: Sequence[float]) -> np.ndarray:
     """Numbers as float32 and what that leaves: 48 bits, for models of float64."""
     high = np.array(held, "float32")
     return np.stack([high, np.array(held, "float64") - high]).astype("float32")
-=======
+
+
 def _bound(loss: Any, values: dict[str, Any]) -> Any:
     """A loss that is `loss`, whatever it notes in itself, but for some numbers."""
     kind: Any = type(loss)
@@ -212,7 +212,6 @@ def _kind_with(kind: Any, names: tuple[str, ...]) -> type:
     return type(
         kind.__name__, (kind,), members | {name: number(name) for name in names}
     )
->>>>>>> h-numbers
 
 
 class Forwarded:
