@@ -81,7 +81,8 @@ class DistillationLogs:
             student: likewise.
             kinds: of each output; one that no loss needs to know may be `None`, and
                 counts as classes.
-            sample_weight: of the examples or positions, for all outputs or each.
+            sample_weight: for all outputs or each. Those of positions count, as a
+                mask does; those of whole examples do not, as in `compile(metrics=)`.
         """
         weights = one_per_leaf("sample_weight", sample_weight, student)
         pairs = zip(
@@ -95,6 +96,7 @@ class DistillationLogs:
             same_shape = tuple(one.shape[1:]) == tuple(other.shape[1:])
             if (kind is None or kind.DECIDES) and same_shape:
                 name = name_of(kind)
+                weight = weight if _is_of_positions(weight, other) else None
                 counted = [self.fidelity, *self.output_fidelities[i : i + 1]]
                 for metric in counted:
                     metric.update_state(one, other, weight, output_kind=name)
@@ -120,6 +122,14 @@ class DistillationLogs:
             for metric, silent in zip(self.output_fidelities, undecided, strict=False)
             if silent
         ]
+
+
+def _is_of_positions(weight: Any, outputs: Any) -> bool:
+    return (
+        weight is not None
+        and len(outputs.shape) > 2
+        and any(size != 1 for size in weight.shape[1:])
+    )
 
 
 def results(metrics: Iterable[Any], left_out: Iterable[Any]) -> dict[str, Any]:
