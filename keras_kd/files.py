@@ -16,9 +16,10 @@ import shutil
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 # Keras and Matplotlib tell by them how to write.
 _ENDINGS = (".weights.h5", ".keras", ".png")
@@ -177,8 +178,11 @@ def _finite(text: str) -> float:
     return number
 
 
-def write_array(path: Path, array: np.ndarray) -> None:
+def write_array(path: Path, array: "np.ndarray") -> None:
     """Writes an `.npy`, whole or not at all."""
+    # Help is shown without waiting for it.
+    import numpy as np
+
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.save(file, array)
 
