@@ -42,6 +42,7 @@ _FLOOR = 1e-3
 EXAMPLES = 5
 
 _lock = threading.Lock()
+_certifying = threading.RLock()
 _certified: weakref.WeakKeyDictionary[
     keras.Model, "dict[tuple[Any, ...], Certified]"
 ] = weakref.WeakKeyDictionary()
@@ -168,8 +169,9 @@ def certified(
     )
     with _lock:
         known = _certified.setdefault(model, {})
-    if key not in known:
-        with backend.full_precision():
+    # One at a time: weights are moved, and two that look at one model see each other's.
+    with _certifying, backend.full_precision():
+        if key not in known:
             known[key] = Certified(model, examples, variables, rules)
     return known[key]
 
