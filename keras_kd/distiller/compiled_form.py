@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from keras_kd.outputs import function_of_loss
+
 _OF_PROBABILITIES = (
     keras.losses.sparse_categorical_crossentropy,
     keras.losses.categorical_crossentropy,
@@ -40,12 +42,7 @@ def warn_of_other_form(loss: Any, form: str) -> None:
 
 def _from_logits(loss: Any) -> bool | None:
     """What a loss takes; `None` where that is not known, or no question."""
-    if isinstance(loss, str):
-        try:
-            loss = keras.losses.get(loss)
-        except ValueError:
-            return None
-    function = getattr(loss, "fn", loss)
+    function = function_of_loss(loss)
     if not any(function is known for known in _OF_PROBABILITIES):
         return None
     return bool(getattr(loss, "from_logits", False))

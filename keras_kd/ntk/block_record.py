@@ -1,7 +1,6 @@
 """What a kernel's file was begun with, and the checksums of its blocks."""
 
 import hashlib
-import json
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keras_kd.arguments import is_integer
-from keras_kd.files import write_json
+from keras_kd.files import read_json, write_json
 from keras_kd.keras_internals import flatten_layers
 from keras_kd.ntk.jacobian import FactoredJacobian
 from keras_kd.version import __version__
@@ -121,12 +120,12 @@ class BlockRecord:
         """
         anew = f"Delete it and '{self._path}' to begin anew."
         try:
-            known = json.loads(self._path.read_text("utf-8"))
+            known = read_json(self._path)
             origin, block, sums = known["origin"], known["block"], known["blocks"]
             difference = self._origin.difference(origin)
             valid = is_integer(block, at_least=1) and block <= largest
             valid = valid and all(_is_entry(*entry) for entry in sums)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError):
             raise ValueError(
                 f"`out` must have a readable record. Received: {out}, and "
                 f"'{self._path}', which is damaged or of another version. {anew}"

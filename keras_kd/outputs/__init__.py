@@ -13,6 +13,7 @@ from keras_kd.outputs.form import FORMS, Form, at_least_float32, to_logits
 from keras_kd.outputs.kind_inference import (
     check_output_kind,
     declared_kinds,
+    function_of_loss,
     inferred_kinds,
     output_names,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "decided_class",
     "declared_kinds",
     "divergence_after",
+    "function_of_loss",
     "inferred_kinds",
     "kind_named",
     "kind_of",

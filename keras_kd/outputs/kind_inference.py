@@ -120,16 +120,20 @@ def _kind_of_loss(loss: Any) -> Kind | None:
     # A loss of one's own may say it.
     if isinstance(declared := getattr(loss, "output_kind", None), str):
         return KINDS.get(declared)
+    try:
+        return _OF_LOSSES.get(function_of_loss(loss))
+    except TypeError:  # what cannot be hashed is none of Keras's
+        return None
+
+
+def function_of_loss(loss: Any) -> Any:
+    """The function behind a loss, by its name or not; `None` for an unknown name."""
     if isinstance(loss, str):
         try:
             loss = keras.losses.get(loss)
         except ValueError:
             return None
-    function = getattr(loss, "fn", loss)
-    try:
-        return _OF_LOSSES.get(function)
-    except TypeError:  # what cannot be hashed is none of Keras's
-        return None
+    return getattr(loss, "fn", loss)
 
 
 def inferred_kinds(
