@@ -10,6 +10,30 @@ from pathlib import Path
 import numpy as np
 
 _COLDEST = 1e-6
+# An error is read in a terminal: what is longer than this is not repeated in it.
+_LONGEST = 120
+
+
+def shown(value: object) -> str:
+    """`value` for an error: its `repr`, where that is short, else what it is.
+
+    Of an array or tensor that is its shape and type, of the rest the beginning.
+    """
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple | list) and not isinstance(value, type):
+        if math.prod(int(d or 1) for d in shape) > 8:
+            dtype = getattr(value, "dtype", "unknown")
+            kind = type(value).__name__
+            return f"{kind} of shape {tuple(shape)} and dtype {dtype}"
+        value_as_text = " ".join(repr(value).split())
+    elif isinstance(value, list | tuple | range) and len(value) > 8:
+        first = ", ".join(shown(item) for item in value[:3])
+        value_as_text = f"{type(value).__name__} of {len(value)}: {first}, ..."
+    else:
+        value_as_text = repr(value)
+    if len(value_as_text) > _LONGEST:
+        return f"{value_as_text[:_LONGEST]}..."
+    return value_as_text
 
 
 def check_number(
@@ -249,5 +273,5 @@ def _limits(above: float | None, at_least: float | None, below: float | None) ->
 
 def _refusal(argument: str, value: object, expected: str) -> ValueError:
     return ValueError(
-        f"`{argument}` must be {expected}. Received: {argument}={value!r}"
+        f"`{argument}` must be {expected}. Received: {argument}={shown(value)}"
     )

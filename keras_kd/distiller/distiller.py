@@ -9,17 +9,13 @@ from keras_kd import backend
 from keras_kd import keras_internals as internals
 from keras_kd.arguments import check_choice, check_fraction
 from keras_kd.distiller import arguments as checks
+from keras_kd.distiller import loss as parts
 from keras_kd.distiller import strings
 from keras_kd.distiller.data_checks import check_data
 from keras_kd.distiller.first_step import FirstStep
 from keras_kd.distiller.live_numbers import Forwarded, LiveNumbers
 from keras_kd.distiller.logs import DistillationLogs
-from keras_kd.distiller.loss import (
-    DistillationTerms,
-    check_labels_are_there,
-    loss_of_labels,
-    loss_of_teacher,
-)
+from keras_kd.distiller.other_names import TranslatesOtherNames
 from keras_kd.distiller.output_kinds import OutputKinds
 from keras_kd.distiller.reported import logs_of_batch, logs_of_epoch
 from keras_kd.distiller.saving import arguments_of, config_of
@@ -39,7 +35,7 @@ from keras_kd.teachers.reduced_precision import Agreement
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
-class Distiller(keras.Model):
+class Distiller(TranslatesOtherNames):
     r"""Trains a student on a teacher's predictions with `compile()` and `fit()`.
 
     The loss is `alpha * distillation + (1 - alpha) * student_loss`, plus the student's
@@ -71,7 +67,9 @@ class Distiller(keras.Model):
             one teacher in one pass over the data as one model of several outputs,
             `keras.Model(x, {"small": small(x), "large": large(x)})`.
         distillation_losses: one `keras.distillation.DistillationLoss`, a list, or a
-            dict of names to losses. `None` means `keras_kd.losses.SoftTargets()`.
+            dict of names to losses; or what stands for one, `"mse"` for `LogitMSE()`,
+            `keras.losses.KLDivergence()` for `SoftTargets(1.0)`.
+            `None` means `keras_kd.losses.SoftTargets()`.
         distillation_loss_weights: a weight >= 0 for each loss, in the same form.
             `None` means 1 for each.
         alpha: weight of the distillation term, in [0, 1]. It may be assigned to at any
@@ -174,7 +172,7 @@ class Distiller(keras.Model):
         # Plain objects, which Keras does not look into.
         self._logs = DistillationLogs(list(losses))
         self._numbers = LiveNumbers(alpha, weights, losses)
-        self._terms = DistillationTerms(layers, student_outputs, self._logs)
+        self._terms = parts.DistillationTerms(layers, student_outputs, self._logs)
         self._kinds = kinds
         self._first_step = FirstStep()
         self._supervisor: Supervisor | None = None
@@ -296,7 +294,7 @@ class Distiller(keras.Model):
         """
         step = current_step() or Step(None)
         rows = ops.shape(keras.tree.flatten(x if x is not None else y_pred)[0])[0]
-        student_loss = loss_of_labels(self, y, y_pred, sample_weight)
+        student_loss = parts.loss_of_labels(self, y, y_pred, sample_weight)
         if student_loss is not None:
             self._logs.record(self._logs.student_loss, student_loss, rows)
         terms = []
@@ -305,10 +303,10 @@ class Distiller(keras.Model):
         else:
             numbers = self._numbers.of_step(step.numbers, y_pred)
             if self._numbers.mixes_in(student_loss):
-                check_labels_are_there(self, y)
+                parts.check_labels_are_there(self, y)
                 terms.append(ops.multiply(1.0 - numbers.alpha, student_loss))
             if self.train_teacher:
-                terms.append(loss_of_teacher(self, step, y, sample_weight))
+                terms.append(parts.loss_of_teacher(self, step, y, sample_weight))
                 self._logs.record(self._logs.teacher_loss, terms[-1], rows)
             batch, find = (y, y_pred, sample_weight), self._find_kinds
             term = self._terms.total(self._supervisor, step, numbers, find, batch, rows)
