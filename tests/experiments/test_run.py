@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from keras_kd.cli.commands import app
 from keras_kd.datasets import load
 from keras_kd.experiments import METHODS, build, run
+from keras_kd.experiments.fitting import optimizer
 from keras_kd.experiments.studies import results
 from keras_kd.experiments.studies.cell import Data
 from keras_kd.experiments.studies.images import Images
@@ -133,6 +134,36 @@ def test_another_teacher_than_in_the_results(tmp_path):
     results.append(file, teacher)
     with pytest.warns(UserWarning, match="teacher/seed-0' was trained again"):
         run(recipe, tmp_path)
+
+
+def test_a_schedule_by_steps():
+    def rates(made, steps):
+        for step in range(steps):
+            made.iterations.assign(step)
+            yield float(made.learning_rate)
+
+    by_steps = list(rates(optimizer(0.8, 8, (0.25, 0.75)), 8))
+    assert by_steps == pytest.approx([0.8] * 2 + [0.08] * 4 + [0.008] * 2)
+    # Without milestones: a step of warm-up, then half a period of a cosine.
+    cosine = list(rates(optimizer(0.8, 9), 9))
+    expected = [0, *(0.4 * (1 + np.cos(np.pi * i / 8)) for i in range(8))]
+    assert cosine == pytest.approx(expected, rel=1e-5)
+
+
+def test_every_training_has_the_recipes_schedule(tmp_path, monkeypatch):
+    schedules = []
+
+    def noted(learning_rate, total_steps, milestones=()):
+        schedules.append((learning_rate, total_steps, milestones))
+        return optimizer(learning_rate, total_steps, milestones)
+
+    monkeypatch.setattr("keras_kd.experiments.fitting.optimizer", noted)
+    short = {"epochs": "1", "teacher_epochs": "2", "milestones": "0.5"}
+    run(small(methods="none,assistant", **short), tmp_path)
+    student, teacher, assistant = (0.05, 3), (0.1, 6), (0.1, 3)
+    assert schedules == [
+        (*one, (0.5,)) for one in (student, teacher, assistant, student)
+    ]
 
 
 def test_born_again_from_other_weights(tmp_path, monkeypatch):

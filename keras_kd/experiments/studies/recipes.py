@@ -104,6 +104,33 @@ _ON_GARMENTS = Recipe(
     ntk_images=256,
 )
 
+# Hours on one core: students that know nothing of images, trained long, from teachers
+# that know the training images by heart.
+_ON_OVERLAID_DIGITS = Recipe(
+    name="digits_overlay",
+    about="a dense student, trained long: 5,000 overlaid pairs of digits, 55 classes",
+    data=(Data("digits_overlay", n_train=5_000, n_validation=1_000),),
+    teacher=Architecture("convnet"),
+    students=(Architecture("mlp", 1),),
+    methods=(
+        "none",
+        "label_smoothing",
+        "offline",
+        "offline_averaged",
+        "early_stopped",
+        "online",
+        "online_averaged",
+        "equal_epochs",
+    ),
+    epochs=150,
+    teacher_epochs=30,
+    batch_size=64,
+    learning_rates=_RATES,
+    higher_learning_rates=(1.0,),
+    ntk_images=256,
+    seeds=5,
+)
+
 _TWO_CORES = (
     _ON_DIGITS,
     _ON_GARMENTS,
@@ -127,6 +154,17 @@ _TWO_CORES = (
         teacher=_RESNET20,
         students=(_HALF_LENET5, _LENET5X2),
         assistant=_RESNET8,
+    ),
+    _ON_OVERLAID_DIGITS,
+    dataclasses.replace(
+        _ON_OVERLAID_DIGITS,
+        name="fashion_overlay_dense",
+        about="a dense student, trained long: 10,000 overlaid pairs of garments",
+        data=(_OVERLAY,),
+        teacher=_LENET5X2,
+        students=(Architecture("mlp", 2),),
+        teacher_epochs=48,
+        batch_size=128,
     ),
     dataclasses.replace(
         _QUESTION,

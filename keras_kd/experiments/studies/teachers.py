@@ -207,6 +207,7 @@ class Teachers:
             self.images.validation,
             epochs=recipe.teacher_epochs,
             learning_rate=recipe.teacher_learning_rate,
+            milestones=recipe.milestones,
             callbacks=[*recorders, *self._watched(label, recipe.teacher_epochs)],
             snapshot=snapshot,
         )
@@ -277,6 +278,7 @@ class Teachers:
                 self.images.validation,
                 epochs=recipe.epochs,
                 learning_rate=recipe.teacher_learning_rate,
+                milestones=recipe.milestones,
                 callbacks=self._watched(label, recipe.epochs),
                 snapshot=snapshot,
             )
