@@ -16,6 +16,7 @@ DatasetName = Literal[
     "binary_cifar100",
     "binary_fashion_mnist",
     "fashion_overlay",
+    "digits_overlay",
 ]
 
 
