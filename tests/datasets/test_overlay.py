@@ -78,6 +78,7 @@ def test_test_images_are_made_of_test_images(idx_folder):
         assert found > 30
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("size", [0, -1])
 def test_refuses_sizes(size, idx_folder):
     folder, _ = idx_folder()

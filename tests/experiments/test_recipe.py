@@ -86,6 +86,7 @@ def test_settings(settings, field, value):
     assert dataclasses.replace(changed, **{field: getattr(SMALL, field)}) == SMALL
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -107,6 +107,7 @@ def test_results_are_enough_to_go_on(tmp_path):
     assert len(file.read_text().splitlines()) == len(lines) == 4
 
 
+@pytest.mark.wrong_input
 def test_what_does_not_belong_to_a_folder(study, tmp_path):
     folder, records, _ = study
     with pytest.raises(ValueError, match="epochs=3, and 2 there"):
@@ -117,6 +118,7 @@ def test_what_does_not_belong_to_a_folder(study, tmp_path):
         run(small(), tmp_path)
 
 
+@pytest.mark.wrong_input
 def test_nothing_is_kept_of_a_recipe_that_cannot_run(tmp_path):
     with pytest.raises(ValueError, match="n_train=100000 and n_validation=16 together"):
         run(small(**{"data.n_train": "100000"}), tmp_path / "run")

@@ -152,6 +152,7 @@ def test_a_callable_receives_progress_and_trajectory():
     assert len(seen) == 1
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("returned", [3, -4, 1.0, None, True, "0"])
 def test_a_callable_that_returns_no_index(returned):
     with pytest.raises(ValueError, match=r"At step 5 `schedule` must return .* \[-3, "):
@@ -166,12 +167,14 @@ def test_hold_is_exact(hold, expected):
     assert as_hold(hold) == (Fraction(999, 1000) if expected is None else expected)
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("hold", [1, 1.0, -0.1, 2, float("nan"), float("inf"), None])
 def test_hold_out_of_range(hold):
     with pytest.raises(ValueError, match=r"`hold` must be in \[0, 1\). Received: hold"):
         as_hold(hold)
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     "pairs",
     [[], [(1, 0)], [(0, 0), (0, 1)], [(0, 0), (5, 1), (3, 2)], [(0, 0.5)], [0, 1]],
@@ -181,6 +184,7 @@ def test_wrong_pairs(pairs):
         as_schedule(pairs)
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("schedule", ["nearest", 3, EqualEpochs, {0: 1}])
 def test_a_schedule_of_a_wrong_type(schedule):
     with pytest.raises(TypeError, match="`schedule` must be"):
@@ -197,6 +201,7 @@ def test_schedules_serialise(schedule):
     assert again.get_config() == schedule.get_config()
 
 
+@pytest.mark.wrong_input
 def test_at_step_out_of_range():
     trajectory = trajectory_at([1])
     with pytest.raises(ValueError, match=r"`step` must be >= 0. Received: step=-1"):
