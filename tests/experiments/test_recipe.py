@@ -150,8 +150,10 @@ def test_a_folder_of_a_release_that_knew_fewer_settings(tmp_path):
 
 
 def test_the_recipes():
-    """Every method is in a study of each kind, and every recipe is a sound one."""
-    assert set(RECIPES["digits"].methods) == set(METHODS)
+    """Every method is in a study, and every recipe is a sound one."""
+    long = RECIPES["digits_overlay"].methods
+    assert {*RECIPES["digits"].methods, *long} == set(METHODS)
+    assert RECIPES["fashion_overlay_dense"].methods == long
     for recipe in RECIPES.values():
         assert len(recipe) > 0
         assert recipe.name in RECIPES
