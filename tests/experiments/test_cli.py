@@ -133,6 +133,7 @@ def test_errors_write_nothing(args, message, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -157,6 +158,7 @@ def test_programming_errors_are_not_hidden(tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("place", ["file", "file/below"])
 @pytest.mark.parametrize("command", [["train-teacher"], ["distill"], ["demo", "--out"]])
 def test_a_file_where_a_folder_goes_is_refused_first(
@@ -196,6 +198,7 @@ def test_help_teaches():
     assert "successive checkpoints" in " ".join(run("distill", "--help").output.split())
 
 
+@pytest.mark.wrong_input
 def test_names_are_those_of_the_library():
     with pytest.raises(ValueError, match="`name` must be one of") as refused:
         datasets.load("imagenet")
@@ -204,6 +207,7 @@ def test_names_are_those_of_the_library():
     assert set(get_args(Network)) == set(NETWORKS)
 
 
+@pytest.mark.wrong_input
 def test_cache_refuses(teacher, tmp_path):
     said = run("cache", "build", tmp_path, fails=True).output
     assert "has" in said

@@ -210,6 +210,7 @@ def refused(distiller, online, message):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.wrong_input
 def test_what_is_refused(cache, recorded_trajectory, tmp_path):
     other = make_teacher()
     other.set_weights([weight + 1 for weight in other.get_weights()])
