@@ -113,7 +113,7 @@ CONSTRUCTION = {
     ),
     "no losses": (lambda: Distiller(plain(), plain(), []), "`distillation_losses`"),
     "loss type": (
-        lambda: Distiller(plain(), plain(), ["mse"]),
+        lambda: Distiller(plain(), plain(), ["huber"]),
         "`distillation_losses`.*mse",
     ),
     "loss name": (
