@@ -114,7 +114,7 @@ CONSTRUCTION = {
     "no losses": (lambda: Distiller(plain(), plain(), []), "`distillation_losses`"),
     "loss type": (
         lambda: Distiller(plain(), plain(), ["huber"]),
-        "`distillation_losses`.*mse",
+        "`distillation_losses`.*huber",
     ),
     "loss name": (
         lambda: Distiller(plain(), plain(), {"student": SoftTargets()}),
