@@ -295,3 +295,28 @@ def test_what_is_to_be_done_where_the_backup_is_broken(tmp_path):
     )
     assert steps(folder) == [5, 10, 15, 20]
     assert np.isfinite(TeacherTrajectory(folder).load(-1).get_weights()[0]).all()
+
+
+def test_a_disk_that_is_full(tmp_path):
+    """HDF5 itself ends the process where it closes a file that has no room."""
+    resource = pytest.importorskip("resource")
+    recorder = TrajectoryRecorder(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    class Full(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, before[1]))
+
+    model = make_teacher()
+    try:
+        with pytest.raises(OSError, match=r"step-00000009.*cannot be written: File"):
+            train_by_hand(model, recorder, Full(), epochs=4)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    trajectory = TeacherTrajectory(tmp_path)
+    trajectory.check()
+    assert steps(tmp_path) == [3, 6]
+    trajectory.load(-1, model)
+    train_by_hand(model, TrajectoryRecorder(tmp_path), epochs=4, initial_epoch=2)
+    assert steps(tmp_path) == [3, 6, 9, 12]

@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_kd.arguments import check_folder
 from keras_kd.files import make_folder, replacing, sha256
+from keras_kd.keras_internals import weights_file
 from keras_kd.teachers.trajectory.architecture import (
     first_difference,
     model_config,
@@ -250,7 +251,7 @@ class TrajectoryWriter:
         assert self._hold is not None
         self._hold.check()
         with replacing(path) as temporary:
-            self._copy.save_weights(temporary)
+            temporary.write_bytes(weights_file(self._copy))
             size, digest = temporary.stat().st_size, sha256(temporary)
 
         checkpoint = Checkpoint(
