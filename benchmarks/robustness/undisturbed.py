@@ -1,0 +1,37 @@
+"""What each writer writes when nothing disturbs it, and how long that takes."""
+
+import time
+from pathlib import Path
+
+import writers
+from processes import Child
+
+
+class Undisturbed:
+    """Makes it when it is first asked for.
+
+    Args:
+        folder: where to.
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self._made = {}
+        recorder = writers.Recorder()
+        cache = writers.Cache(self.folder / recorder.name)
+        self.writers = [recorder, cache, writers.Study(), writers.Kernel()]
+
+    def of(self, writer):
+        """`(reading, seconds, bytes on the disk)`."""
+        if writer.name == "cache":
+            self.of(self.writers[0])  # its teacher
+        if writer.name not in self._made:
+            place = self.folder / writer.name
+            begun = time.monotonic()
+            end = Child(writer.write, place, log=place.with_suffix(".log")).wait()
+            seconds = time.monotonic() - begun
+            if not end.well:
+                raise RuntimeError(f"{writer.name} does not run at all: {end}")
+            size = sum(p.stat().st_size for p in place.rglob("*") if p.is_file())
+            self._made[writer.name] = writer.read(place), seconds, size
+        return self._made[writer.name]
