@@ -42,6 +42,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).with_name("robustness"))]
 
 TRIALS = {"kills": 50, "together": 16, "full_disks": 16, "leaks": 3}
 MARKERS = {"damages": "damage", "attacks": "attack", "wrong_inputs": "wrong_input"}
+WRITERS = ["recorder", "cache", "study", "kernel"]
 KINDS = ["kills", *MARKERS, "together", "full_disks", "leaks"]
 
 
@@ -88,6 +89,7 @@ def main():
     )
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--trials", type=int, help="of a kind; default: its own number")
+    parser.add_argument("--writers", nargs="+", choices=WRITERS, default=WRITERS)
     parser.add_argument(
         "--backends",
         nargs="+",
@@ -95,7 +97,10 @@ def main():
         help="for leaks; the other kinds run on KERAS_BACKEND, by default torch",
     )
     parser.add_argument(
-        "--select", nargs="+", default=[], help="tests, of what are tests: pytest's"
+        "--select",
+        nargs=argparse.REMAINDER,
+        default=[],
+        help="last: further arguments of pytest, for what are tests",
     )
     parser.add_argument("--out", type=Path, help="JSON lines are added to it")
     args = parser.parse_args()
@@ -108,7 +113,7 @@ def main():
             import_all()
             from undisturbed import Undisturbed
 
-            undisturbed = Undisturbed(temporary)
+            undisturbed = Undisturbed(temporary, args.writers)
         for kind in args.kinds:
             seen = {r["trial"] for r in records if r["kind"] == kind}
             folder = Path(temporary, kind)

@@ -9,7 +9,7 @@ from writers import difference
 
 def rows(undisturbed, folder, trials, seen):
     """Yields `(name, failure or None, notes)`; the writers take turns."""
-    undisturbed.writers[0].backup = True
+    undisturbed.recorder.backup = True
     for trial in range(trials):
         writer = undisturbed.writers[trial % len(undisturbed.writers)]
         name = f"{writer.name} {trial}"

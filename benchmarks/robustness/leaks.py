@@ -5,6 +5,7 @@
 prints a line of JSON for each use; `rows` runs that for each backend.
 """
 
+import contextlib
 import gc
 import json
 import os
@@ -169,14 +170,13 @@ def prepare(folder):
 
 def open_files(folder):
     """Of this process, those in a folder: by descriptor, and mapped into memory."""
-    found = []
+    found = set()
     for descriptor in os.listdir("/proc/self/fd"):
-        try:
-            found.append(os.readlink(f"/proc/self/fd/{descriptor}"))
-        except OSError:
-            continue
-    found += Path("/proc/self/maps").read_text().splitlines()
-    return [entry for entry in found if str(folder) in entry]
+        with contextlib.suppress(OSError):
+            found.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    found |= {line.split(maxsplit=5)[-1] for line in maps}
+    return {path for path in found if path.startswith(str(folder))}
 
 
 def main(repeats, folder):
@@ -185,6 +185,7 @@ def main(repeats, folder):
     prepare(folder)
     for repeat in range(repeats):
         for use in USES:
+            before = open_files(folder)
             made = use(folder)
             kinds = [type(value).__name__ for value in made]
             references = [weakref.ref(value) for value in made]
@@ -196,10 +197,11 @@ def main(repeats, folder):
                 for kind, reference in zip(kinds, references, strict=True)
                 if reference() is not None
             ]
-            files = open_files(folder)
-            failure = None
-            if kept or files:
-                failure = ", ".join([*(f"a {kind} is kept" for kind in kept), *files])
+            files = len(open_files(folder) - before)
+            said = [f"{kind} kept" for kind in kept] + [f"{files} files open"] * (
+                files > 0
+            )
+            failure = ", ".join(said) or None
             print(json.dumps([f"{use.__name__} {repeat}", failure]), flush=True)
 
 

@@ -16,7 +16,7 @@ def rows(undisturbed, folder, trials, seen):
     second has ended; or both begin at once.
     """
     # One backup for two would be Keras's business.
-    undisturbed.writers[0].backup = False
+    undisturbed.recorder.backup = False
     for trial in range(trials):
         writer = undisturbed.writers[trial % len(undisturbed.writers)]
         begin_at_once = trial // len(undisturbed.writers) % 2

@@ -12,19 +12,21 @@ class Undisturbed:
 
     Args:
         folder: where to.
+        names: of the writers, in the order in which they take turns.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder, names=("recorder", "cache", "study", "kernel")):
         self.folder = Path(folder)
         self._made = {}
-        recorder = writers.Recorder()
-        cache = writers.Cache(self.folder / recorder.name)
-        self.writers = [recorder, cache, writers.Study(), writers.Kernel()]
+        self.recorder = writers.Recorder()
+        cache = writers.Cache(self.folder / self.recorder.name)
+        known = [self.recorder, cache, writers.Study(), writers.Kernel()]
+        self.writers = [one for name in names for one in known if one.name == name]
 
     def of(self, writer):
         """`(reading, seconds, bytes on the disk)`."""
         if writer.name == "cache":
-            self.of(self.writers[0])  # its teacher
+            self.of(self.recorder)  # its teacher
         if writer.name not in self._made:
             place = self.folder / writer.name
             begun = time.monotonic()
