@@ -6,6 +6,8 @@ import json
 import pytest
 
 from keras_kd.experiments import METHODS, RECIPES, Architecture, Data, Recipe
+from keras_kd.experiments.studies.folder import keep_recipe
+from keras_kd.experiments.studies.seals import write_record
 
 pytestmark = pytest.mark.once
 
@@ -68,6 +70,7 @@ def test_known_by_what_is_written(recipe):
         ({"assistant": "None"}, "assistant", None),
         ({"teacher": "resnet20"}, "teacher", Architecture("resnet20")),
         ({"ema": "0.9"}, "ema", 0.9),
+        ({"milestones": "0.375,0.75"}, "milestones", (0.375, 0.75)),
         ({"data.n_train": "None"}, "data", (Data("digits", n_validation=50),)),
         (
             {"data.crop_and_flip": "True", "data.label_noise": "0.1"},
@@ -121,6 +124,9 @@ def test_settings(settings, field, value):
         ({"learning_rates": "0.2,0.2"}, "`learning_rates` must be different from each"),
         ({"students": "lenet5,lenet5"}, "Received: students=lenet5, lenet5"),
         ({"students": "resnet8:2"}, r"to have a width. Received: network=resnet8x2"),
+        ({"milestones": "0.5,0.5"}, "`milestones` must be ascending shares between 0"),
+        ({"milestones": "0.5,1"}, r"Received: milestones=\(0\.5, 1\.0\)"),
+        ({"milestones": "0"}, "`milestones` must be ascending shares between 0 and 1"),
         ({"ema": "1"}, "`ema` must be between 0 and 1"),
         ({"spacings": "5"}, "`spacings` must be between 1 and teacher_epochs=4"),
         ({"data.label_noise": "2"}, "`label_noise` must be in"),
@@ -132,9 +138,22 @@ def test_refusals(settings, message):
         SMALL.with_settings(settings)
 
 
+def test_a_folder_of_a_release_that_knew_fewer_settings(tmp_path):
+    file = tmp_path / "recipe.json"
+    held = SMALL.identity
+    del held["milestones"]
+    write_record(file, held)
+    keep_recipe(SMALL, file)
+    by_steps = SMALL.with_settings({"milestones": "0.5"})
+    with pytest.raises(ValueError, match=r"milestones=\[0\.5\], and \[\] there"):
+        keep_recipe(by_steps, file)
+
+
 def test_the_recipes():
-    """Every method is in a study of each kind, and every recipe is a sound one."""
-    assert set(RECIPES["digits"].methods) == set(METHODS)
+    """Every method is in a study, and every recipe is a sound one."""
+    long = RECIPES["digits_overlay"].methods
+    assert {*RECIPES["digits"].methods, *long} == set(METHODS)
+    assert RECIPES["fashion_overlay_dense"].methods == long
     for recipe in RECIPES.values():
         assert len(recipe) > 0
         assert recipe.name in RECIPES

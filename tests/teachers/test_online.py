@@ -12,7 +12,7 @@ import pytest
 from tiny_teachers import Crash, make_data, make_teacher, train_by_hand
 
 from keras_kd.teachers import OnlineTeacher, TeacherTrajectory, TrajectoryRecorder
-from keras_kd.teachers.schedules import EqualEpochs
+from keras_kd.teachers.schedules import EqualEpochs, PhaseTransition
 
 BACKEND = keras.backend.backend()
 
@@ -97,6 +97,8 @@ def test_a_student_as_long_as_the_teacher_is_always_behind_it(trajectory):
 
 def test_other_schedules(trajectory):
     hold = Fraction(1, 3)
+    losses = [checkpoint.metrics["loss"] for checkpoint in trajectory]
+    steepest = int(np.argmin(np.diff(losses)))
     for online, used in (
         (
             OnlineTeacher(trajectory, hold=1 / 3),
@@ -105,6 +107,10 @@ def test_other_schedules(trajectory):
         (
             OnlineTeacher(trajectory, EqualEpochs()),
             [0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 4, 4],
+        ),
+        (
+            OnlineTeacher(trajectory, PhaseTransition()),
+            [steepest] * 6 + [4] * 6,
         ),
         (
             OnlineTeacher(trajectory, [(0, 3), (2, -1)]),

@@ -14,6 +14,8 @@ from keras_kd.files import is_name
 
 # Of temperatures and learning rates: its square is still a float32.
 _LARGEST = 1e18
+# What two runs of one study may differ in.
+_NO_IDENTITY = ("seeds", "about")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Recipe:
         higher_learning_rates: further ones to choose from, ascending, each tried only
             while the highest so far was the best.
         teacher_learning_rate: of the teacher, and of an assistant.
+        milestones: shares of every training after which its learning rate is a tenth of
+            what it was; empty for a short warm-up and cosine decay.
         ema: decay, per step, of the averaged trajectory.
         assistant: between teacher and student, for `"assistant"`.
         ntk_images: training images on which the final student's NTK is compared with
@@ -63,6 +67,7 @@ class Recipe:
     learning_rates: tuple[float, ...] = (0.1,)
     higher_learning_rates: tuple[float, ...] = ()
     teacher_learning_rate: float = 0.1
+    milestones: tuple[float, ...] = ()
     ema: float = 0.99
     assistant: Architecture | None = None
     ntk_images: int = 0
@@ -105,6 +110,12 @@ class Recipe:
             ]
             different = len(set(named)) == len(named)
             _require(different, name, ", ".join(named), "different from each other")
+        _require(
+            all(a < b for a, b in itertools.pairwise((0, *self.milestones, 1))),
+            "milestones",
+            self.milestones,
+            "ascending shares between 0 and 1",
+        )
         _require(0 < self.ema < 1, "ema", self.ema, "between 0 and 1")
         _require(
             self.assistant is not None or "assistant" not in self.methods,
@@ -222,9 +233,19 @@ class Recipe:
     def identity(self) -> dict[str, Any]:
         """What two runs must share to be one study: all but the number of seeds."""
         record = dataclasses.asdict(self)
-        for name in ("seeds", "about"):
+        for name in _NO_IDENTITY:
             del record[name]
         return record
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """What `identity` holds where nothing else was said."""
+        return {
+            field.name: field.default
+            for field in dataclasses.fields(cls)
+            if field.default is not dataclasses.MISSING
+            and field.name not in _NO_IDENTITY
+        }
 
     @classmethod
     def of_identity(cls, identity: Mapping[str, Any]) -> Self:
