@@ -4,10 +4,11 @@ import math
 import numbers
 import operator
 import os
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 _COLDEST = 1e-6
 # An error is read in a terminal: what is longer than this is not repeated in it.
@@ -204,13 +205,78 @@ def check_layer_name(argument: str, value: object) -> None:
         )
 
 
-def check_folder(argument: str, value: str | os.PathLike[str]) -> Path:
+def check_instance(
+    argument: str, value: object, kind: type | tuple[type, ...], expected: str
+) -> None:
+    """Refuses what is nothing of a kind.
+
+    Raises:
+        ValueError: names the argument, what is expected and the value.
+    """
+    if not isinstance(value, kind):
+        raise _refusal(argument, value, expected)
+
+
+def check_has(argument: str, value: object, *attributes: str) -> None:
+    """Refuses what lacks an attribute.
+
+    Raises:
+        ValueError: names the argument, the attributes and the value.
+    """
+    if not all(hasattr(value, name) for name in attributes):
+        raise _refusal(argument, value, f"an object with {', '.join(attributes)}")
+
+
+def check_examples(argument: str, value: object) -> None:
+    """Refuses what has no examples one can count, such as a number or a text.
+
+    Raises:
+        ValueError: names the argument and the value.
+    """
+    shape = getattr(value, "shape", None)
+    if isinstance(value, str | bytes) or shape == () or not hasattr(value, "__len__"):
+        raise _refusal(argument, value, "an array or a sequence of examples")
+
+
+def check_named_numbers(argument: str, value: object) -> dict[str, NDArray[np.float64]]:
+    """`value` as a dict of names to arrays of numbers, `(n,)` each.
+
+    Raises:
+        ValueError: names the argument, and what is none.
+    """
+    if not isinstance(value, Mapping):
+        raise _refusal(argument, value, "a dict of names to sequences of numbers")
+    arrays = {}
+    for name, numbers_of_it in value.items():
+        try:
+            array = np.asarray(numbers_of_it, np.float64)
+        except (TypeError, ValueError):
+            array = np.empty(())
+        if array.ndim != 1:
+            place = f"{argument}[{name!r}]"
+            raise _refusal(place, numbers_of_it, "a sequence of numbers")
+        arrays[name] = array
+    return arrays
+
+
+def check_path(argument: str, value: object) -> Path:
+    """`value` as a path.
+
+    Raises:
+        ValueError: it is neither a string, nor a path, or empty.
+    """
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+        raise _refusal(argument, value, "a path")
+    return Path(value)
+
+
+def check_folder(argument: str, value: object) -> Path:
     """`value` as the path of a folder that is there or can be made.
 
     Raises:
-        ValueError: it is a file.
+        ValueError: it is no path, or a file.
     """
-    folder = Path(value)
+    folder = check_path(argument, value)
     if folder.exists() and not folder.is_dir():
         raise ValueError(
             f"`{argument}` must be a folder. Received: '{folder}', a file."

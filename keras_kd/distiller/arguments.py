@@ -7,7 +7,12 @@ from typing import Any
 
 import keras
 
-from keras_kd.arguments import check_number, shown
+from keras_kd.arguments import (
+    check_boolean,
+    check_instance,
+    check_number,
+    shown,
+)
 from keras_kd.distiller.compiled_form import warn_of_other_form
 from keras_kd.forward import output_spec
 from keras_kd.losses import SoftTargets
@@ -84,6 +89,8 @@ def check_trained_teacher(
         ValueError: a teacher that is to be trained cannot be, or would not be saved; or
             one of less precision does not run, or is trained.
     """
+    check_boolean("train_teacher", train_teacher)
+    check_boolean("save_teacher", save_teacher)
     runs = isinstance(teacher, keras.Model)
     if train_teacher and not (runs and save_teacher):
         raise ValueError(
@@ -159,6 +166,12 @@ def loss_weights(weights: Any, losses: Mapping[str, object]) -> list[float]:
         return [1.0] * len(losses)
     if isinstance(weights, numbers.Real):
         weights = [weights]
+    check_instance(
+        "distillation_loss_weights",
+        weights,
+        (Mapping, list, tuple),
+        "a number, or a list or dict with one for each loss",
+    )
     if isinstance(weights, Mapping):
         if set(weights) != set(losses):
             raise ValueError(
@@ -309,5 +322,11 @@ def in_order(callbacks: Any) -> Any:
     if isinstance(callbacks, keras.callbacks.Callback):
         callbacks = [callbacks]
     if not isinstance(callbacks, list | tuple):
+        check_instance(
+            "callbacks",
+            callbacks,
+            (keras.callbacks.CallbackList, type(None)),
+            "a `keras.callbacks.Callback` or a list of them",
+        )
         return callbacks
     return sorted(callbacks, key=lambda c: not getattr(c, "writes_epoch_logs", False))

@@ -11,7 +11,7 @@ from keras_kd.arguments import check_choice, check_fraction
 from keras_kd.distiller import arguments as checks
 from keras_kd.distiller import loss as parts
 from keras_kd.distiller import strings
-from keras_kd.distiller.data_checks import check_data
+from keras_kd.distiller.data_checks import check_data, check_length
 from keras_kd.distiller.first_step import FirstStep
 from keras_kd.distiller.live_numbers import Forwarded, LiveNumbers
 from keras_kd.distiller.logs import DistillationLogs
@@ -362,6 +362,7 @@ class Distiller(TranslatesOtherNames):
         arguments = dict(locals())
         del arguments["self"], arguments["__class__"]
         check_data(x, y, sample_weight, batch_size, class_weight)
+        check_length(arguments)
         arguments = strings.in_fit(self, arguments)
         supervisor = self._check_ready()
         arguments["callbacks"] = checks.in_order(callbacks)

@@ -97,8 +97,8 @@ class DIST(LeafwiseLoss):
         valid = ops.reshape(valid_positions(outputs, student.dtype), (-1,))
         rows = _distances(_in_rows(teacher), _in_rows(student), ops.ones_like(student))
         inter = weighted_mean(rows, valid)
-        columns = [_in_columns(z, valid) for z in (teacher, student)]
-        intra = ops.mean(_distances(*columns, valid[None, :]))
+        of_teacher, of_student = (_in_columns(z, valid) for z in (teacher, student))
+        intra = ops.mean(_distances(of_teacher, of_student, valid[None, :]))
         return self.temperature**2 * (self.beta * inter + self.gamma * intra)
 
     def _softened(self, logits: Any) -> Any:

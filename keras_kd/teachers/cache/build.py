@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import numbers
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +17,7 @@ from keras_kd.arguments import (
     check_choice,
     check_folder,
     check_integer,
+    shown,
 )
 from keras_kd.files import FolderLock, make_folder, sha256
 from keras_kd.forward import as_numbers
@@ -79,6 +81,16 @@ def build_cache(
     overwrite = check_boolean("overwrite", overwrite)
     folder = check_folder("folder", folder)
     check_no_strangers(folder, overwrite)
+    if data is None or isinstance(data, numbers.Number):
+        raise ValueError(
+            "`data` must be arrays of examples or a data set. Received: "
+            f"data={shown(data)}"
+        )
+    if isinstance(taps, str) or not isinstance(taps, Iterable):
+        raise ValueError(
+            "`taps` must be a list of paths of layers, as ['block/conv']. Received: "
+            f"taps={shown(taps)}"
+        )
     source = Source(teacher, teacher_outputs, list(taps), output_kind)
     passes = Passes(_as_numbers(data, source), views, batch_size)
     console = Console(quiet=not progress)
@@ -177,6 +189,12 @@ def _request(
         raise ValueError(
             "`top_k` keeps the largest logits of a softmax. Received: "
             f"top_k={packing.top_k} for outputs that are {names}. Keep all of them."
+        )
+    most = max(leaf.shape[-1] for leaf in leaves)
+    if packing.top_k is not None and packing.top_k > most:
+        raise ValueError(
+            f"`top_k` must be at most the number of classes, {most}. Received: "
+            f"top_k={packing.top_k}"
         )
     if packing.dtype == "float16" and continuous in kinds:
         raise ValueError(
