@@ -161,9 +161,8 @@ def plot_complexity(
     if epochs is None:
         locator: Any = ax.xaxis.get_major_locator()
         locator.set_params(integer=True)
-    log = _differ_in_size(lines.values())
-    ylabel = f"adjusted supervision complexity{' (log scale)' if log else ''}"
-    ax.set(xlabel="epoch", ylabel=ylabel, yscale="log" if log else "linear")
+    scale = "log" if _differ_in_size(lines.values()) else "linear"
+    ax.set(xlabel="epoch", ylabel="adjusted supervision complexity", yscale=scale)
     ax.grid(alpha=0.3)
     ax.legend(frameon=False)
     return ax
@@ -279,9 +278,7 @@ def plot_bound(bounds: Mapping[str, HasTerms], ax: Axes | None = None) -> Axes:
         ValueError: there is no bound.
     """
     if not isinstance(bounds, Mapping) or not bounds:
-        raise ValueError(
-            f"`bounds` must hold at least one bound by name. Received: bounds={bounds}"
-        )
+        raise ValueError(f"`bounds` must hold at least one. Received: bounds={bounds}")
     new = ax is None
     ax = _axes(ax, max(3.0, 1.4 + 0.35 * len(bounds)))
     places = np.arange(len(bounds))
