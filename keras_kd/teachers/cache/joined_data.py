@@ -1,5 +1,6 @@
 """Data whose batches carry what the teacher says of them."""
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -73,9 +74,14 @@ class JoinedData(DataAdapter):
         from keras_kd.backend.tf_data import join
 
         logits, taps = self._words.shapes
+        # TensorFlow keeps a pipeline's functions for good, and with them what they
+        # hold: the cache, by a schedule the model, its optimizer, the user's data.
+        # Whoever draws from the pipeline has this object, which has the words.
+        words: Any = weakref.ref(self._words)
+        training = self._training
 
         def look_up(inputs: Any, labels: Any, stage: int) -> list[np.ndarray]:
-            found, tapped = self._words.look_up(inputs, labels, stage)
+            found, tapped = words().look_up(inputs, labels, stage)
             return [*found, *(tapped[path] for path in taps)]
 
         def joined(x: Any, found: list[Any]) -> Joined:
@@ -84,12 +90,12 @@ class JoinedData(DataAdapter):
 
         return join(
             self._inner.get_tf_dataset(),
-            lambda: self._words.stages(self._training),
+            lambda: words().stages(training),
             look_up,
             [*logits, *taps.values()],
             joined,
             self._words.compares_labels,
-            self._words.view,
+            lambda inputs: words().view(inputs),
         )
 
     def _joined(self, batches: Any) -> Iterator[Any]:
