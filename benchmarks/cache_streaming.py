@@ -168,9 +168,7 @@ def main():
             f"{options.dtype}: {made['size'] / 1e6:.0f} MB on disk, built in "
             f"{made['seconds']:.0f} s.\n"
         )
-        print(
-            "| data | | peak, MB | above, MB | s | comparing, s | beside unchecked |"
-        )
+        print("| data | | peak, MB | above, MB | s | comparing, s | beside unchecked |")
         print("|---|---|---|---|---|---|---|")
         for kind in ("arrays", "tf.data"):
             runs = {name: [] for name in WAYS}

@@ -73,15 +73,13 @@ class JoinedData(DataAdapter):
         # TensorFlow is there, or this would not be asked for.
         from keras_kd.backend.tf_data import join
 
-        logits, taps = self._words.shapes
-        # TensorFlow keeps a pipeline's functions for good, and with them what they
-        # hold: the cache, by a schedule the model, its optimizer, the user's data.
-        # Whoever draws from the pipeline has this object, which has the words.
-        words: Any = weakref.ref(self._words)
-        training = self._training
+        # TensorFlow keeps the functions of a pipeline for good; the words, and the
+        # distiller with them, are not to stay for that.
+        words, training = weakref.proxy(self._words), self._training
+        logits, taps = words.shapes
 
         def look_up(inputs: Any, labels: Any, stage: int) -> list[np.ndarray]:
-            found, tapped = words().look_up(inputs, labels, stage)
+            found, tapped = words.look_up(inputs, labels, stage)
             return [*found, *(tapped[path] for path in taps)]
 
         def joined(x: Any, found: list[Any]) -> Joined:
@@ -90,12 +88,12 @@ class JoinedData(DataAdapter):
 
         return join(
             self._inner.get_tf_dataset(),
-            lambda: words().stages(training),
+            lambda: words.stages(training),
             look_up,
             [*logits, *taps.values()],
             joined,
-            self._words.compares_labels,
-            lambda inputs: words().view(inputs),
+            words.compares_labels,
+            lambda inputs: words.view(inputs),
         )
 
     def _joined(self, batches: Any) -> Iterator[Any]:
