@@ -136,7 +136,8 @@ _ON_OVERLAID_DIGITS = Recipe(
     epochs=150,
     teacher_epochs=30,
     batch_size=64,
-    learning_rates=_RATES,
+    # Smoothed labels do best at a low one.
+    learning_rates=(0.01, *_RATES),
     higher_learning_rates=(1.0,),
     ntk_images=256,
     seeds=5,
