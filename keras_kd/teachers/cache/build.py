@@ -31,11 +31,13 @@ from keras_kd.outputs import (
     name_of,
 )
 from keras_kd.progress import Progress
+from keras_kd.teachers.cache.blocks import BLOCK_BYTES, write_blocks
 from keras_kd.teachers.cache.files import (
+    BLOCKS_NAME,
     BUILDING_NAME,
     KEYS_NAME,
     LABELS_NAME,
-    Arrays,
+    arrays_in,
     arrays_of,
     file_name,
     save,
@@ -155,7 +157,7 @@ def _build(
                 bar.advance(task)
             writer.flush()
             writer.check_finished()
-    _finish(folder, manifest, arrays)
+    _finish(folder, manifest)
 
 
 def _as_numbers(data: Any, source: Source) -> Any:
@@ -241,18 +243,21 @@ def _request(
     )
 
 
-def _finish(folder: Path, manifest: CacheManifest, arrays: Arrays) -> None:
+def _finish(folder: Path, manifest: CacheManifest) -> None:
     labels = np.load(folder / LABELS_NAME) if manifest.labels else None
-    stages, names = [], [KEYS_NAME] + [LABELS_NAME] * (manifest.labels is not None)
+    stages = []
     for stage in manifest.stages:
-        names += [file_name(stage.index, name) for name in arrays]
         accuracy = _accuracy(folder, stage.index, manifest, labels)
         stages.append(dataclasses.replace(stage, accuracy=accuracy))
+    write_blocks(folder, arrays_in(manifest), BLOCK_BYTES)
     files = {
         name: {"size": (folder / name).stat().st_size, "sha256": sha256(folder / name)}
-        for name in names
+        for name in (*arrays_in(manifest), BLOCKS_NAME)
     }
-    dataclasses.replace(manifest, stages=tuple(stages), files=files).write(folder)
+    whole = dataclasses.replace(
+        manifest, stages=tuple(stages), files=files, block_bytes=BLOCK_BYTES
+    )
+    whole.write(folder)
     remove_leftovers(folder)
 
 
