@@ -2,7 +2,7 @@
 
 import numbers
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -218,6 +218,41 @@ def compares_outputs(loss: Any) -> bool:
         getattr(loss, "teacher_layer_name", None) is None
         or getattr(loss, "student_layer_name", None) is None
     )
+
+
+def outputs_of_losses(
+    losses: Mapping[str, Any], output_names: Sequence[str]
+) -> list[int | None]:
+    """Which output each loss is for: one that has the name of an output, that one.
+
+    Args:
+        losses: by name. Those of tapped layers are for what they tap.
+        output_names: of the student; of a single output nothing is asked.
+
+    Returns:
+        For each loss the position of its output, `None`: all of them.
+
+    Raises:
+        ValueError: of losses that compare outputs, some have the name of one and some
+            have not.
+    """
+    of_outputs = {
+        name
+        for name, loss in losses.items()
+        if getattr(loss, "teacher_layer_name", None) is None
+        and getattr(loss, "student_layer_name", None) is None
+    }
+    named = of_outputs & set(output_names)
+    if len(output_names) < 2 or not named:
+        return [None] * len(losses)
+    if others := of_outputs - named:
+        raise ValueError(
+            "`distillation_losses` whose names are those of outputs are each for that "
+            "output, others are for all: a dict has the one or the other (and losses "
+            f"of tapped layers). Received: {sorted(named)} beside {sorted(others)}, "
+            f"for outputs {list(output_names)}"
+        )
+    return [output_names.index(name) if name in named else None for name in losses]
 
 
 def tapped_paths(losses: Iterable[Any], attribute: str) -> list[str]:

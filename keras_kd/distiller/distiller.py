@@ -58,7 +58,8 @@ class Distiller(keras.Model):
     `fit` logs `loss`, `student_loss` (where labels and a compiled loss are given),
     `distillation_loss`, `fidelity` (top-1 agreement with the teacher; for several
     outputs their mean, and `<output>_fidelity` for each; none for values), and
-    `<name>_loss` for each of several distillation losses.
+    `<name>_loss` for each of several distillation losses (`<output>_distillation_loss`
+    where they are named after outputs, whose compiled losses are `<output>_loss`).
 
     Under `tf.distribute.MirroredStrategy` (or `TPUStrategy`, same path) build teacher,
     student and distiller inside `strategy.scope()`. Losses over pairs of examples
@@ -77,6 +78,8 @@ class Distiller(keras.Model):
             `keras.Model(x, {"small": small(x), "large": large(x)})`.
         distillation_losses: one `keras.distillation.DistillationLoss`, a list, or a
             dict of names to losses. `None` means `keras_kd.losses.SoftTargets()`.
+            Each is for all outputs; in a dict by the names of the outputs each is for
+            its own, and an output without one is not distilled.
         distillation_loss_weights: a weight >= 0 for each loss, in the same form.
             `None` means 1 for each.
         alpha: weight of the distillation term, in [0, 1]. It may be assigned to at any
@@ -185,7 +188,7 @@ class Distiller(keras.Model):
         self.distillation_loss_names = list(losses)
         self.distillation_losses = list(losses.values())
         # Plain objects, which Keras does not look into.
-        self._logs = DistillationLogs(list(losses))
+        self._logs = DistillationLogs(losses)
         self._numbers = LiveNumbers(alpha, weights, losses)
         self._terms = DistillationTerms(layers, student_outputs, self._logs)
         self._kinds = kinds
@@ -252,9 +255,9 @@ class Distiller(keras.Model):
     def _find_kinds(self, outputs: Any) -> list[Kind | None]:
         self._logs.build(self._kinds.names_of(outputs))
         compiled = self.loss if self.compiled else None
-        return self._kinds.find(
-            outputs, compiled, self._supervisor, self.distillation_losses
-        )
+        losses = self.distillation_loss_names, self.distillation_losses
+        named = dict(zip(*losses, strict=True))
+        return self._kinds.find(outputs, compiled, self._supervisor, named)
 
     def train_step(self, *arguments: Any) -> Any:
         """One step of training; the batch is the last argument."""
