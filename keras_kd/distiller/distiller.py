@@ -23,13 +23,8 @@ from keras_kd.distiller.mixture import mixed_loss
 from keras_kd.distiller.output_kinds import OutputKinds
 from keras_kd.distiller.reported import logs_of_batch, logs_of_epoch
 from keras_kd.distiller.saving import arguments_of, config_of
-from keras_kd.distiller.step import current_step, running_step
-from keras_kd.distiller.supervisor import (
-    Running,
-    Supervisor,
-    supervisor_of,
-    telling_cause,
-)
+from keras_kd.distiller.step import Running, current_step, running_step
+from keras_kd.distiller.supervisor import Supervisor, supervisor_of, telling_cause
 from keras_kd.forward import (
     build_on,
     find_layer,
@@ -215,7 +210,7 @@ class Distiller(keras.Model):
 
     @property
     def teacher(self) -> Any:
-        """The teacher. Assign to it to distil from another one; a model, also during `fit`."""
+        """The teacher. Assign another one to it; a model also during `fit`."""
         return self._supervisor.teacher if self._supervisor else None
 
     @teacher.setter

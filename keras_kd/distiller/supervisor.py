@@ -119,16 +119,3 @@ def telling_cause(supervisor: Supervisor) -> Iterator[None]:
         if cause is error:
             raise
         raise cause from None
-
-
-class Running:
-    """Whether a `fit` runs, which is a block under it."""
-
-    def __init__(self) -> None:
-        self.now = False
-
-    def __enter__(self) -> None:
-        self.now = True
-
-    def __exit__(self, *error: object) -> None:
-        self.now = False
