@@ -47,8 +47,13 @@ def check_models(teacher: Any, student: Any) -> None:
         )
 
 
-def check_replacement(distiller: Any, teacher: Any) -> None:
-    """Refuses another teacher that is none, or is to replace one that is trained.
+def check_replacement(distiller: Any, teacher: Any, fit_runs: bool) -> None:
+    """Refuses another teacher that is none, or cannot take the place of this one.
+
+    Args:
+        distiller: whose teacher is replaced.
+        teacher: the new one.
+        fit_runs: whether it is while `fit` runs.
 
     Raises:
         ValueError: says which.
@@ -58,6 +63,20 @@ def check_replacement(distiller: Any, teacher: Any) -> None:
         raise ValueError("`teacher` must be a teacher. Received: teacher=None")
     if distiller.train_teacher and distiller.supervisor is not None:
         raise ValueError("A teacher that is trained cannot be replaced.")
+    both = (distiller.teacher, teacher)
+    if fit_runs and not all(isinstance(one, keras.Model) for one in both):
+        raise ValueError(
+            "`teacher` cannot be replaced by or in place of predictions that are held "
+            "in files while `fit` runs: when it begins they are joined to the data. "
+            f"Received: {_called(teacher)} in place of {_called(both[0])}. Assign it "
+            "between two calls of `fit`, the second with `initial_epoch`; through the "
+            "checkpoints of one cache goes `OnlineTeacher`."
+        )
+
+
+def _called(teacher: Any) -> str:
+    is_model = isinstance(teacher, keras.Model)
+    return f"the model '{teacher.name}'" if is_model else repr(teacher)
 
 
 def check_compatible(

@@ -23,7 +23,7 @@ from keras_kd.distiller.mixture import mixed_loss
 from keras_kd.distiller.output_kinds import OutputKinds
 from keras_kd.distiller.reported import logs_of_batch, logs_of_epoch
 from keras_kd.distiller.saving import arguments_of, config_of
-from keras_kd.distiller.step import current_step, running_step
+from keras_kd.distiller.step import Running, current_step, running_step
 from keras_kd.distiller.supervisor import Supervisor, supervisor_of, telling_cause
 from keras_kd.forward import (
     build_on,
@@ -188,6 +188,7 @@ class Distiller(keras.Model):
         self._terms = DistillationTerms(layers, student_outputs, self._logs)
         self._kinds = kinds
         self._first_step = FirstStep()
+        self._running = Running()
         self._supervisor: Supervisor | None = None
         if supervisor is not None:
             self._learn_from(supervisor)
@@ -209,12 +210,12 @@ class Distiller(keras.Model):
 
     @property
     def teacher(self) -> Any:
-        """The teacher. Assign to it to distil from another one, also during `fit`."""
+        """The teacher. Assign another one to it; a model also during `fit`."""
         return self._supervisor.teacher if self._supervisor else None
 
     @teacher.setter
     def teacher(self, teacher: Any) -> None:
-        checks.check_replacement(self, teacher)
+        checks.check_replacement(self, teacher, self._running.now)
         check_augment(self.augment, teacher)
         form, losses = self.teacher_outputs, self.distillation_losses
         declared = self._kinds.declared_for(teacher)
@@ -365,7 +366,7 @@ class Distiller(keras.Model):
         build_augment(self.augment, x)
         arguments["callbacks"] = checks.in_order(callbacks)
         arguments = supervisor.prepare_fit(arguments)
-        with telling_cause(supervisor):
+        with telling_cause(supervisor), self._running:
             return super().fit(**arguments)
 
     def evaluate(
