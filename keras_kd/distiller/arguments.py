@@ -53,8 +53,13 @@ def check_models(teacher: Any, student: Any) -> None:
         )
 
 
-def check_replacement(distiller: Any, teacher: Any) -> None:
-    """Refuses another teacher that is none, or is to replace one that is trained.
+def check_replacement(distiller: Any, teacher: Any, fit_runs: bool) -> None:
+    """Refuses another teacher that is none, or cannot take the place of this one.
+
+    Args:
+        distiller: whose teacher is replaced.
+        teacher: the new one.
+        fit_runs: whether it is while `fit` runs.
 
     Raises:
         ValueError: says which.
@@ -64,6 +69,20 @@ def check_replacement(distiller: Any, teacher: Any) -> None:
         raise ValueError("`teacher` must be a teacher. Received: teacher=None")
     if distiller.train_teacher and distiller.supervisor is not None:
         raise ValueError("A teacher that is trained cannot be replaced.")
+    both = (distiller.teacher, teacher)
+    if fit_runs and not all(isinstance(one, keras.Model) for one in both):
+        raise ValueError(
+            "`teacher` cannot be replaced by or in place of predictions that are held "
+            "in files while `fit` runs: when it begins they are joined to the data. "
+            f"Received: {_called(teacher)} in place of {_called(both[0])}. Assign it "
+            "between two calls of `fit`, the second with `initial_epoch`; through the "
+            "checkpoints of one cache goes `OnlineTeacher`."
+        )
+
+
+def _called(teacher: Any) -> str:
+    is_model = isinstance(teacher, keras.Model)
+    return f"the model '{teacher.name}'" if is_model else repr(teacher)
 
 
 def check_compatible(
@@ -329,6 +348,20 @@ def check_labels(class_weight: Any, x: Any, y: Any) -> None:
             "`class_weight` needs labels. Received: "
             f"class_weight={class_weight} with data that has no labels."
         )
+
+
+def check_pairs(batch_size: Any, losses: Iterable[Any]) -> None:
+    """Refuses batches of one example where a loss relates the examples of a batch.
+
+    Raises:
+        ValueError: names the loss.
+    """
+    for loss in losses:
+        if batch_size == 1 and getattr(loss, "relates_examples", False):
+            raise ValueError(
+                f"{type(loss).__name__} relates the examples of a batch: `batch_size` "
+                "must be at least 2, better 32. Received: batch_size=1"
+            )
 
 
 def check_ready(distiller: Any) -> None:

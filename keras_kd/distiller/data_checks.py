@@ -51,8 +51,8 @@ def check_data(
         _check_weights(weights)
 
 
-def check_length(arguments: Mapping[str, Any]) -> None:
-    """Refuses lengths of training that are none.
+def check_fit(arguments: Mapping[str, Any]) -> None:
+    """Refuses data as `check_data` does, and lengths of training that are none.
 
     Args:
         arguments: those of `fit`, by name.
@@ -60,6 +60,8 @@ def check_length(arguments: Mapping[str, Any]) -> None:
     Raises:
         ValueError: names the argument and the value.
     """
+    names = ("x", "y", "sample_weight", "batch_size", "class_weight")
+    check_data(*(arguments[name] for name in names))
     if arguments["x"] is None:
         raise ValueError("`x` must be given. Received: x=None")
     for name in ("epochs", "initial_epoch"):

@@ -14,7 +14,7 @@ from keras_kd.distiller.augmentation import (
     check_augment,
     warn_of_random_layers,
 )
-from keras_kd.distiller.data_checks import check_data, check_length
+from keras_kd.distiller.data_checks import check_data, check_fit
 from keras_kd.distiller.first_step import FirstStep
 from keras_kd.distiller.live_numbers import Forwarded, LiveNumbers
 from keras_kd.distiller.logs import DistillationLogs
@@ -24,7 +24,7 @@ from keras_kd.distiller.other_names import TranslatesOtherNames
 from keras_kd.distiller.output_kinds import OutputKinds
 from keras_kd.distiller.reported import logs_of_batch, logs_of_epoch
 from keras_kd.distiller.saving import arguments_of, config_of
-from keras_kd.distiller.step import current_step, running_step
+from keras_kd.distiller.step import Running, current_step, running_step
 from keras_kd.distiller.supervisor import Supervisor, supervisor_of, telling_cause
 from keras_kd.forward import (
     build_on,
@@ -190,6 +190,7 @@ class Distiller(TranslatesOtherNames):
         self._terms = DistillationTerms(layers, student_outputs, self._logs)
         self._kinds = kinds
         self._first_step = FirstStep()
+        self._running = Running()
         self._supervisor: Supervisor | None = None
         if supervisor is not None:
             self._learn_from(supervisor)
@@ -211,12 +212,12 @@ class Distiller(TranslatesOtherNames):
 
     @property
     def teacher(self) -> Any:
-        """The teacher. Assign to it to distil from another one, also during `fit`."""
+        """The teacher. Assign another one to it; a model also during `fit`."""
         return self._supervisor.teacher if self._supervisor else None
 
     @teacher.setter
     def teacher(self, teacher: Any) -> None:
-        checks.check_replacement(self, teacher)
+        checks.check_replacement(self, teacher, self._running.now)
         check_augment(self.augment, teacher)
         form, losses = self.teacher_outputs, self.distillation_losses
         declared = self._kinds.declared_for(teacher)
@@ -360,14 +361,14 @@ class Distiller(TranslatesOtherNames):
         """
         arguments = dict(locals())
         del arguments["self"], arguments["__class__"]
-        check_data(x, y, sample_weight, batch_size, class_weight)
-        check_length(arguments)
+        check_fit(arguments)
+        checks.check_pairs(batch_size, self.distillation_losses)
         arguments = strings.in_fit(self, arguments)
         supervisor = self._check_ready()
         build_augment(self.augment, x)
         arguments["callbacks"] = checks.in_order(callbacks)
         arguments = supervisor.prepare_fit(arguments)
-        with telling_cause(supervisor):
+        with telling_cause(supervisor), self._running:
             return super().fit(**arguments)
 
     def evaluate(

@@ -250,6 +250,8 @@ def test_arguments(teacher, tmp_path):
     for message, kwargs in (
         ("`dtype` must be one of .*Received: dtype='float64'", {"dtype": "float64"}),
         ("`top_k` must be .*Received: top_k=0", {"top_k": 0}),
+        ("`top_k` must be at most .*Received: top_k=99", {"top_k": 99}),
+        ("`taps` must be a list of .*taps='ab'", {"taps": "ab"}),
         ("`batch_size` must be .*Received: batch_size=0", {"batch_size": 0}),
         ("`teacher_outputs` must be one of", {"teacher_outputs": "labels"}),
         ("nowhere", {"taps": ["nowhere"]}),
