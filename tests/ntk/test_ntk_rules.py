@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from float64 import float64_scope
 from jacobian_oracle import kernel
-from ntk_models import BACKEND, CASES, GROUPS, WARNED, build, inputs_for, take, together
+from ntk_models import (
+    BACKEND,
+    CASES,
+    GROUPS,
+    OLD_KERAS_ON_TORCH,
+    WARNED,
+    build,
+    inputs_for,
+    take,
+    together,
+)
 
 from keras_kd.ntk import empirical_ntk
 
@@ -145,6 +155,8 @@ def test_by_the_plain_jacobian(name, oracle):
 @pytest.mark.parametrize("name", WARNED)
 def test_what_breaks_a_rule_is_found_and_named(name, oracle):
     with float64_scope():
+        if OLD_KERAS_ON_TORCH:
+            oracle(name, here=True)
         model, x, (j,) = members([name], oracle)
         x1, x2 = take(x, slice(N1)), take(x, slice(N1, None))
         with pytest.warns(UserWarning, match=WARNED[name]):
