@@ -4,10 +4,12 @@ What is to be at a path is written beside it, under another name, brought to the
 (`fsync`) and then renamed, and the folder that holds the name is brought to the disk,
 too. Whatever ends the program or the machine, the path then has its old content or its
 new one, and what is written next can rely on it. A crash can leave the temporary
-besides; the next writing takes it over.
+besides; the next writing takes it over. What waits under a name that is written to, a
+link above all, is not written through.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
 
 # Keras and Matplotlib tell by them how to write.
 _ENDINGS = (".weights.h5", ".keras", ".png")
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""No room, no room of this user's, or a file that may not grow."""
+
+# Windows has no such flag, and asks for it here.
+_ITSELF = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 @contextlib.contextmanager
@@ -31,6 +38,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Args:
         path: of a file, there or not. Behind a link, what it points to is replaced.
+
+    Raises:
+        OSError: the disk is full; the message names `path`, which is as it was.
 
     Example:
 
@@ -52,15 +62,32 @@ def replacing(path: Path) -> Iterator[Path]:
     # A crash may have left it; a link there would lead elsewhere.
     temporary.unlink(missing_ok=True)
     try:
-        yield temporary
-        # Without it the name may reach the disk before the content does.
-        sync(temporary)
-        os.replace(temporary, path)
+        with _full_disk_of(path):
+            with _own_file(temporary):
+                yield temporary
+            # Without it the name may reach the disk before the content does.
+            sync(temporary)
+            os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
     sync(path.parent)
+
+
+@contextlib.contextmanager
+def _full_disk_of(path: Path) -> Iterator[None]:
+    """Has the error of a full disk say what was to be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL_DISK:
+            raise
+        raise OSError(
+            error.errno,
+            f"'{path}' cannot be written: {os.strerror(error.errno)}. What was there "
+            "is as it was; free some of the disk, and do the same again.",
+        ) from error
 
 
 @contextlib.contextmanager
@@ -73,18 +100,24 @@ def filling(folder: Path) -> Iterator[Path]:
 
     Args:
         folder: where the files are to be; its parents are made.
+
+    Raises:
+        OSError: the disk is full; the message names `folder`, which is as it was.
     """
     folder = folder.resolve()
     # Inside, where that can be: it may be on another disk than its parent.
     temporary = folder / "new.tmp" if folder.exists() else _temporary(folder)
+    if temporary.is_symlink() or temporary.is_file():
+        temporary.unlink()
     shutil.rmtree(temporary, ignore_errors=True)
     make_folder(temporary.parent)
     try:
-        temporary.mkdir()
-        yield temporary
-        found = list(temporary.rglob("*"))
-        for path in (*found, temporary):
-            sync(path)
+        with _full_disk_of(folder):
+            temporary.mkdir()
+            yield temporary
+            found = list(temporary.rglob("*"))
+            for path in (*found, temporary):
+                sync(path)
         if temporary.parent == folder:
             for path in sorted(found, key=lambda p: p.stat().st_mtime_ns):
                 if path.is_file():
@@ -198,18 +231,50 @@ def append_line(path: Path, line: str) -> None:
 
     Raises:
         ValueError: `path` is a link.
+        OSError: the disk is full; the message names `path`.
     """
-    if path.is_symlink():
-        raise ValueError(f"'{path}' must be a file of its own. Received: a link.")
     is_new = not path.exists()
-    with path.open("a+b") as lines:
-        lines.seek(0)
+    try:
+        descriptor = os.open(
+            path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _ITSELF, 0o666
+        )
+    except OSError as error:
+        if not path.is_symlink():
+            raise
+        raise ValueError(
+            f"'{path}' must be a file of its own. Received: a link."
+        ) from error
+    with _full_disk_of(path), open(descriptor, "r+b") as lines:
         lines.truncate(lines.read().rfind(b"\n") + 1)
         lines.write(line.encode() + b"\n")
         lines.flush()
         os.fsync(lines.fileno())
     if is_new:
         sync(path.parent)
+
+
+def make_file(path: Path) -> None:
+    """Makes an empty file, of its own: what lies under that name is not opened.
+
+    Raises:
+        FileExistsError: something lies there.
+    """
+    with _own_file(path):
+        pass
+
+
+@contextlib.contextmanager
+def _own_file(path: Path) -> Iterator[None]:
+    """Makes an empty file, and refuses one that was put in its place meanwhile."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | _ITSELF
+    # Held open, so that no other file is given its number.
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        yield
+        if not os.path.samestat(os.fstat(descriptor), path.lstat()):
+            raise OSError(f"'{path}' was exchanged while it was written.")
+    finally:
+        os.close(descriptor)
 
 
 def remove(path: Path) -> None:

@@ -5,6 +5,7 @@ function here; all of them are tried when this module is imported, as far as tha
 be done without making a tensor.
 """
 
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -213,6 +214,27 @@ def origin(tensor: keras.KerasTensor) -> Origin:
 def call_inputs(source: Origin) -> list[keras.KerasTensor]:
     """The symbolic tensors that went into a call, to go further back from there."""
     return list(source.operation._inbound_nodes[source.node_index].input_tensors)
+
+
+# Files
+
+
+class _InMemory(io.BytesIO):
+    """Keras writes into it, and asks for its ending."""
+
+    def __str__(self) -> str:
+        return "memory.weights.h5"
+
+
+def weights_file(model: keras.Model) -> memoryview:
+    """The content of the `.weights.h5` that `model.save_weights` writes.
+
+    HDF5 does not survive a disk that is full: it ends the process where the file is
+    closed. What is in memory can be written in a way that fails by an error.
+    """
+    file = _InMemory()
+    keras.saving.save_weights(model, file)
+    return file.getbuffer()
 
 
 # Texts and tables

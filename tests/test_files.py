@@ -166,6 +166,101 @@ def test_what_a_link_points_to_is_replaced(tmp_path):
     assert list((tmp_path / "folder").iterdir()) == [target]
 
 
+@pytest.mark.attack
+@pytest.mark.parametrize("write", WRITERS)
+@pytest.mark.parametrize("moment", ["before", "between", "while"])
+def test_a_link_under_the_temporary_name_is_not_written_through(
+    moment, write, monkeypatch, tmp_path
+):
+    """Planted before, right after the name was cleared, or while it is written."""
+    path, victim = tmp_path / "file", tmp_path / "victim"
+    path.write_text("old")
+    victim.write_text("mine")
+    temporary = tmp_path / "file.tmp"
+    if moment == "before":
+        temporary.symlink_to(victim)
+        WRITERS[write][0](path)
+        assert path.read_bytes() != b"old"
+    elif moment == "between":
+        unlink = files.Path.unlink
+
+        def planted(place, missing_ok=False):
+            unlink(place, missing_ok)
+            if not place.is_symlink():
+                place.symlink_to(victim)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(files.Path, "unlink", planted)
+            with pytest.raises(FileExistsError):
+                WRITERS[write][0](path)
+        assert path.read_text() == "old"
+    else:
+
+        def exchange():
+            with files.replacing(path):
+                temporary.unlink()
+                temporary.symlink_to(victim)
+
+        with pytest.raises(OSError, match="was exchanged"):
+            exchange()
+        assert path.read_text() == "old"
+    assert victim.read_text() == "mine"
+    assert not path.is_symlink()
+
+
+@pytest.mark.attack
+def test_links_where_a_folder_and_lines_are_written(tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    folder = make_old(tmp_path)
+    (folder / "new.tmp").symlink_to(outside)
+    fill(folder)
+    assert content(folder) == OLD | NEW
+    assert not list(outside.iterdir())
+    (outside / "victim").write_text("mine")
+    (folder / "lines").symlink_to(outside / "victim")
+    with pytest.raises(ValueError, match="Received: a link"):
+        files.append_line(folder / "lines", "one")
+    (folder / "lines").unlink()
+    (folder / "lines").symlink_to(outside / "nothing")
+    with pytest.raises(ValueError, match="Received: a link"):
+        files.append_line(folder / "lines", "one")
+    assert content(outside) == {"victim": "mine"}
+
+
+def write_lines(path):
+    files.append_line(path, "long" * 9999)
+
+
+def write_folder(path):
+    with files.filling(path.parent) as temporary:
+        (temporary / path.name).write_text("long" * 9999)
+
+
+def write_large(path):
+    files.write_text(path, "long" * 9999)
+
+
+@pytest.mark.parametrize("write", [write_large, write_lines, write_folder])
+def test_a_full_disk_is_named(write, tmp_path):
+    """Nothing of what was there is lost."""
+    resource = pytest.importorskip("resource")
+    path = tmp_path / "file"
+    path.write_bytes(b"old\n")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="cannot be written: File too large") as e:
+            write(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert str(tmp_path) in str(e.value)
+    assert path.read_bytes().startswith(b"old\n")
+    assert list(tmp_path.iterdir()) == [path]
+    write(path)
+    assert path.read_text().endswith("long" + "\n" * (write is write_lines))
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no named pipes")
 def test_a_pipe_stays_one(calls, tmp_path):
     pipe = tmp_path / "pipe"

@@ -2,12 +2,15 @@
 
 import importlib
 import inspect
+import io
 import os
 import runpy
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -270,6 +273,28 @@ def float64_rounding():
             assert keras.backend.result_type("float64", float) == "float64"
         finally:
             table["float64"] = "float32"
+
+
+def weights_file():
+    """As `save_weights` gives it: the same names, values and nothing else."""
+    x = keras.Input((3,))
+    normed = keras.layers.BatchNormalization()(keras.layers.Dense(4)(x))
+    model = keras.Model(x, keras.layers.Dropout(0.5)(normed))
+    theirs = Path(tempfile.mkdtemp()) / "theirs.weights.h5"
+    model.save_weights(theirs)
+
+    def content(file):
+        found = {}
+        with h5py.File(file) as root:
+            root.visititems(lambda name, node: found.update({name: value(node)}))
+        return found
+
+    def value(node):
+        return node[()].tolist() if isinstance(node, h5py.Dataset) else dict(node.attrs)
+
+    ours = content(io.BytesIO(internals.weights_file(model)))
+    assert ours == content(theirs)
+    assert len(ours) > 6
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

@@ -90,6 +90,7 @@ def test_subclassed_models_by_name_and_by_attribute():
     )
 
 
+@pytest.mark.wrong_input
 def test_a_layer_called_twice_or_never_is_refused():
     model = Subclassed()
     x = np.ones((2, 3), "float32")
@@ -268,6 +269,7 @@ def test_a_layer_of_several_tensors_has_no_shape():
         output_shapes(model, ["gru"])
 
 
+@pytest.mark.wrong_input
 def test_unknown_and_ambiguous_paths():
     with pytest.raises(ValueError, match=r"no layer 'conv1'.*backbone/conv1"):
         find_layer(nested(), "conv1")

@@ -16,6 +16,7 @@ DatasetName = Literal[
     "binary_cifar100",
     "binary_fashion_mnist",
     "fashion_overlay",
+    "digits_overlay",
 ]
 
 
@@ -45,7 +46,10 @@ DataFolder = Annotated[
 NTrain = Annotated[int | None, typer.Option(min=1, help="Use so many training images.")]
 Width = Annotated[
     float | None,
-    typer.Option(min=0.01, help="Multiple of the filters (lenet5, mobilenet_v3)."),
+    typer.Option(
+        min=0.01,
+        help="Multiple of the filters or units (mlp, convnet, lenet5, mobilenet_v3).",
+    ),
 ]
 Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training images.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images a step.")]

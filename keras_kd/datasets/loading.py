@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from keras_kd.datasets.tiny_imagenet import find_tiny_imagenet, read_images
 
 _CLASSES = {
     "digits": 10,
+    "digits_overlay": 55,
     "mnist": 10,
     "fashion_mnist": 10,
     "binary_fashion_mnist": 2,
@@ -32,9 +34,22 @@ _CLASSES = {
     "tiny_imagenet": 200,
 }
 _MADE_OF = {
+    "digits_overlay": "digits",
     "binary_fashion_mnist": "fashion_mnist",
     "fashion_overlay": "fashion_mnist",
     "binary_cifar100": "cifar100",
+}
+
+
+class _Overlay(NamedTuple):
+    shift: int  # pixels
+    n_train: int
+    n_test: int
+
+
+_OVERLAYS = {
+    "digits_overlay": _Overlay(2, 5_000, 5_000),
+    "fashion_overlay": _Overlay(4, 60_000, 10_000),
 }
 
 
@@ -50,6 +65,7 @@ def load(
     | name | images | classes | found in |
     |---|---|---|---|
     | `digits` | 8x8x1 | 10 | this package: scikit-learn's, 1,297 and 500 |
+    | `digits_overlay` | 12x12x1 | 55 | made from `digits` |
     | `mnist` | 28x28x1 | 10 | Keras's cache, TFDS |
     | `fashion_mnist` | 28x28x1 | 10 | Keras's cache, Debian's package, TFDS |
     | `binary_fashion_mnist` | 28x28x1 | 2 | `fashion_mnist` |
@@ -64,12 +80,13 @@ def load(
     prepare the files once, TFDS may import TensorFlow, also where Keras runs on JAX or
     torch.
 
-    In `fashion_overlay` each image is two garments, laid over each other at random
-    offsets as in MultiMNIST, and its class one of the 55 unordered pairs of their
-    classes; training images are made of training images, test images of test images;
-    `n_train=60000` and `n_test=10000` unless given. In `binary_cifar100` the class is 0
-    for the labels 0 to 49 of CIFAR-100 and 1 for the others, in `binary_fashion_mnist`
-    for those 0 to 4 of Fashion-MNIST and 1 for the others.
+    In `fashion_overlay` each image is two garments, and in `digits_overlay` two digits,
+    laid over each other at random offsets as in MultiMNIST, and its class one of the 55
+    unordered pairs of their classes; training images are made of training images, test
+    images of test images. There are as many as `n_train` and `n_test` say, unless given
+    60,000 and 10,000 of garments, 5,000 and 5,000 of digits. In `binary_cifar100` the
+    class is 0 for the labels 0 to 49 of CIFAR-100 and 1 for the others, in
+    `binary_fashion_mnist` for those 0 to 4 of Fashion-MNIST and 1 for the others.
 
     Args:
         name: see above.
@@ -79,7 +96,7 @@ def load(
         n_train: how many training images, chosen at random, as many of each class as
             can be; by default all.
         n_test: likewise of the test images.
-        seed: decides what is chosen and how garments are overlaid.
+        seed: decides what is chosen and how images are overlaid.
 
     Returns:
         `Dataset`: images `(n, height, width, channels)`, float32, scaled to [0, 1] by
@@ -112,8 +129,8 @@ def load(
     if name.startswith("binary_"):
         half = _CLASSES[source] // 2
         raw = raw._replace(y_train=raw.y_train >= half, y_test=raw.y_test >= half)
-    if name == "fashion_overlay":
-        raw = _overlay(raw, n_train, n_test, seed)
+    if name in _OVERLAYS:
+        raw = _overlay(raw, _OVERLAYS[name], n_train, n_test, seed)
     else:
         raw = _choose(raw, n_train, n_test, seed)
     if source == "tiny_imagenet":
@@ -121,7 +138,7 @@ def load(
             x_train=read_images(raw.x_train), x_test=read_images(raw.x_test)
         )
         check_raw(raw, source, _CLASSES[source])
-    largest = 16 if name == "digits" else 255
+    largest = 16 if source == "digits" else 255
     return Dataset(
         name,
         _scaled(raw.x_train, largest),
@@ -192,14 +209,17 @@ def _choose(raw: Raw, n_train: int | None, n_test: int | None, seed: int) -> Raw
     )
 
 
-def _overlay(raw: Raw, n_train: int | None, n_test: int | None, seed: int) -> Raw:
+def _overlay(
+    raw: Raw, overlay: _Overlay, n_train: int | None, n_test: int | None, seed: int
+) -> Raw:
     sizes = {"n_train": n_train, "n_test": n_test}
     for argument, size in sizes.items():
         check_integer_or_none(argument, size, above=0, expected="> 0")
     images = [image.reshape(image.shape[:3]) for image in (raw.x_train, raw.x_test)]
+    shift, of_train, of_test = overlay
     return Raw(
-        *overlay_pairs(images[0], raw.y_train, n_train or 60_000, [seed, 0]),
-        *overlay_pairs(images[1], raw.y_test, n_test or 10_000, [seed, 1]),
+        *overlay_pairs(images[0], raw.y_train, n_train or of_train, [seed, 0], shift),
+        *overlay_pairs(images[1], raw.y_test, n_test or of_test, [seed, 1], shift),
     )
 
 

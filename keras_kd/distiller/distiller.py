@@ -3,27 +3,27 @@
 from typing import Any, Literal
 
 import keras
-from keras import ops
 
 from keras_kd import backend
-from keras_kd import keras_internals as internals
 from keras_kd.arguments import check_choice, check_fraction
 from keras_kd.distiller import arguments as checks
 from keras_kd.distiller import strings
+from keras_kd.distiller.augmentation import (
+    augmented,
+    build_augment,
+    check_augment,
+    warn_of_random_layers,
+)
 from keras_kd.distiller.data_checks import check_data
 from keras_kd.distiller.first_step import FirstStep
 from keras_kd.distiller.live_numbers import Forwarded, LiveNumbers
 from keras_kd.distiller.logs import DistillationLogs
-from keras_kd.distiller.loss import (
-    DistillationTerms,
-    check_labels_are_there,
-    loss_of_labels,
-    loss_of_teacher,
-)
+from keras_kd.distiller.loss import DistillationTerms
+from keras_kd.distiller.mixture import mixed_loss
 from keras_kd.distiller.output_kinds import OutputKinds
 from keras_kd.distiller.reported import logs_of_batch, logs_of_epoch
 from keras_kd.distiller.saving import arguments_of, config_of
-from keras_kd.distiller.step import Step, current_step, running_step
+from keras_kd.distiller.step import current_step, running_step
 from keras_kd.distiller.supervisor import Supervisor, supervisor_of, telling_cause
 from keras_kd.forward import (
     build_on,
@@ -89,6 +89,11 @@ class Distiller(keras.Model):
             that costs less to run, see `keras_kd.teachers.reduced_precision`. `fit`
             begins by saying how far it agrees with the full one, on the first batch;
             `teacher_agreement` keeps that.
+        augment: a layer (`keras.layers.RandomFlip()`, a `Sequential` of such) or a
+            callable of tensors, without weights to train. In training it changes the
+            inputs of each batch once, not the labels, and teacher and student both see
+            the result. Random numbers come from a layer, or from a `SeedGenerator`
+            that is an attribute of one.
         output_kind: what the outputs mean: `"categorical"` (one class out of several,
             a softmax), `"bernoulli"` (labels that are there or not, sigmoids; one unit
             tells two classes apart) or `"continuous"` (values, without a temperature);
@@ -133,10 +138,12 @@ class Distiller(keras.Model):
         train_teacher: bool = False,
         save_teacher: bool = True,
         teacher_precision: Literal["bfloat16", "int8"] | None = None,
+        augment: Any = None,
         output_kind: OutputKind = None,
         name: str = "distiller",
     ):
         checks.check_models(teacher, student)
+        check_augment(augment, teacher)
         alpha = check_fraction("alpha", alpha, zero=True, one=True)
         check_choice("teacher_outputs", teacher_outputs, FORMS)
         check_choice("student_outputs", student_outputs, FORMS)
@@ -167,6 +174,7 @@ class Distiller(keras.Model):
         self.student = student
         self.train_teacher = train_teacher
         self.save_teacher = save_teacher
+        self.augment = augment
         self.teacher_outputs = teacher_outputs
         self.student_outputs = student_outputs
         self.distillation_loss_names = list(losses)
@@ -204,6 +212,7 @@ class Distiller(keras.Model):
     @teacher.setter
     def teacher(self, teacher: Any) -> None:
         checks.check_replacement(self, teacher)
+        check_augment(self.augment, teacher)
         form, losses = self.teacher_outputs, self.distillation_losses
         declared = self._kinds.declared_for(teacher)
         self._learn_from(supervisor_of(teacher, form, losses, declared))
@@ -252,6 +261,8 @@ class Distiller(keras.Model):
     def _step(self, step: Any, arguments: tuple[Any, ...], training: bool) -> Any:
         *state, data = arguments
         beside, batch = backend.split_teacher_state(data)
+        if training and self.augment is not None:
+            state, batch = augmented(self, state, batch)
         teacher_state, numbers = beside or (None, None)
         supervision = None
         if self._supervisor is not None:
@@ -294,28 +305,9 @@ class Distiller(keras.Model):
         Outside a training or test step there is no supervision, and the loss is that
         of the labels and the regularisers.
         """
-        step = current_step() or Step(None)
-        rows = ops.shape(keras.tree.flatten(x if x is not None else y_pred)[0])[0]
-        student_loss = loss_of_labels(self, y, y_pred, sample_weight)
-        if student_loss is not None:
-            self._logs.record(self._logs.student_loss, student_loss, rows)
-        terms = []
-        if step.supervision is None:
-            terms += [] if student_loss is None else [student_loss]
-        else:
-            numbers = self._numbers.of_step(step.numbers, y_pred)
-            if self._numbers.mixes_in(student_loss):
-                check_labels_are_there(self, y)
-                terms.append(ops.multiply(1.0 - numbers.alpha, student_loss))
-            if self.train_teacher:
-                terms.append(loss_of_teacher(self, step, y, sample_weight))
-                self._logs.record(self._logs.teacher_loss, terms[-1], rows)
-            batch, find = (y, y_pred, sample_weight), self._find_kinds
-            term = self._terms.total(self._supervisor, step, numbers, find, batch, rows)
-            if self._numbers.mixture != "labels":
-                terms.append(ops.multiply(numbers.alpha, term))
-        terms += [internals.additional_loss(self, loss) for loss in self.losses]
-        return sum(terms) if terms else ops.zeros(())
+        held = (self._logs, self._numbers, self._terms)
+        batch = (x, y, y_pred, sample_weight)
+        return mixed_loss(self, *held, self._find_kinds, batch)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -366,6 +358,7 @@ class Distiller(keras.Model):
         check_data(x, y, sample_weight, batch_size, class_weight)
         arguments = strings.in_fit(self, arguments)
         supervisor = self._check_ready()
+        build_augment(self.augment, x)
         arguments["callbacks"] = checks.in_order(callbacks)
         arguments = supervisor.prepare_fit(arguments)
         with telling_cause(supervisor):
@@ -408,6 +401,7 @@ class Distiller(keras.Model):
         self._first_step.begin()
         if self.train_function is not None and not force:
             return
+        warn_of_random_layers(self.student)
         super().make_train_function(force=force)
         step = backend.supervised_train_function(
             self, self.train_function, self._beside_batch, self._first_step.look_at

@@ -6,6 +6,8 @@ Apart from what they name, so that the command line knows them without Keras.
 from typing import Literal, get_args
 
 Network = Literal[
+    "mlp",
+    "convnet",
     "lenet5",
     "resnet8",
     "resnet20",
@@ -20,9 +22,14 @@ Network = Literal[
 NETWORK_NAMES: tuple[Network, ...] = get_args(Network)
 
 # What those that have a width call it.
-WIDTHS = {"lenet5": "width", "mobilenet_v3": "alpha"}
+WIDTHS = {
+    "mlp": "width",
+    "convnet": "width",
+    "lenet5": "width",
+    "mobilenet_v3": "alpha",
+}
 
 Mode = Literal["none", "offline", "online", "together"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
-DemoName = Literal["digits", "fashion_mnist"]
+DemoName = Literal["digits_overlay", "fashion_mnist"]

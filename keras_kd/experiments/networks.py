@@ -10,6 +10,8 @@ from keras_kd.arguments import check_choice
 from keras_kd.experiments.names import WIDTHS
 
 NETWORKS: dict[str, Callable[..., keras.Model]] = {
+    "mlp": models.MLP,
+    "convnet": models.ConvNet,
     "lenet5": models.LeNet5,
     **{f"resnet{d}": partial(models.ResNet, depth=d) for d in (8, 20, 32, 44, 56, 110)},
     "resnet101": models.ResNet101,
@@ -33,7 +35,7 @@ def build(
         input_shape: `(height, width, channels)`.
         classes: number of logits.
         seed: of the initial weights.
-        width: multiple of the filters: `width` of LeNet-5, `alpha` of MobileNetV3.
+        width: multiple of the filters or units, for those in `WIDTHS`.
 
     Raises:
         ValueError: an unknown name, or a width for a network that has none.

@@ -1,7 +1,6 @@
 """The file that a kernel is mapped from: made, opened and held."""
 
 import contextlib
-import errno
 import io
 import os
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from keras_kd.files import FolderLock
+from keras_kd.files import FULL_DISK, FolderLock
 
 
 def check_out(out: object) -> None:
@@ -107,7 +106,7 @@ def reserve(path: Path) -> None:
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, size)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno not in FULL_DISK:
             # A file system that cannot say beforehand.
             return
         raise OSError(

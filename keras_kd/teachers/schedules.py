@@ -1,6 +1,7 @@
 """Schedules: which of a teacher's checkpoints supervises at which student step."""
 
 import bisect
+import itertools
 import math
 import operator
 from collections.abc import Callable, Iterable
@@ -76,6 +77,66 @@ class EqualEpochs(Schedule):
     def __call__(self, progress: Progress, trajectory: Stages[Any]) -> int:
         share = Fraction(progress.step * len(trajectory)) / progress.total_steps
         return min(math.floor(share), len(trajectory) - 1)
+
+
+@keras.saving.register_keras_serializable(package="keras_kd")
+class PhaseTransition(Schedule):
+    r"""Two checkpoints: the one in the steepest drop of the loss, then the last.
+
+    Each gets half of the student's training. The first is the checkpoint `i` with the
+    largest $(L_i - L_{i+1}) / (t_{i+1} - t_i)$, the earliest of equals: a recorded loss
+    is the mean over the epoch that ends with its checkpoint, so that what lies between
+    the middles of two epochs is a checkpoint, the first of the two.
+
+    The trajectory must hold the teacher's `loss`, as `TrajectoryRecorder` writes it.
+    Checkpoints whose loss was not finite are left out. When training begins, and before
+    anything has changed, a trajectory in which the loss never falls is refused with a
+    ValueError.
+
+    Source: Panigrahi, Liu, Malladi, Risteski & Goel, "Progressive distillation induces
+    an implicit curriculum", ICLR 2025: one checkpoint of the phase transition and the
+    last suffice.
+
+    Example:
+
+    ```python
+    schedule = keras_kd.teachers.schedules.PhaseTransition()
+    keras_kd.OnlineTeacher(trajectory, schedule)
+    ```
+    """
+
+    def __call__(self, progress: Progress, trajectory: Stages[Any]) -> int:
+        if 2 * progress.step < progress.total_steps:
+            return self.transition(trajectory)
+        return len(trajectory) - 1
+
+    def check(self, trajectory: Stages[Any]) -> None:
+        self.transition(trajectory)
+
+    @staticmethod
+    def transition(trajectory: Stages[Any]) -> int:
+        """The index of the checkpoint in the steepest drop.
+
+        Raises:
+            ValueError: the recorded loss never falls, or there is none.
+        """
+        held = [
+            (stage.index, stage.step, loss)
+            for stage in trajectory
+            if (loss := stage.metrics.get("loss")) is not None
+        ]
+        slopes = {
+            i: (loss - later) / (step_later - step)
+            for (i, step, loss), (_, step_later, later) in itertools.pairwise(held)
+        }
+        steepest = max(slopes, key=slopes.__getitem__, default=None)
+        if steepest is None or slopes[steepest] <= 0:
+            raise ValueError(
+                "`PhaseTransition` must have a trajectory whose recorded `loss` falls "
+                f"from one checkpoint to a later one. Received: {len(trajectory)} "
+                f"checkpoints, with the losses {[loss for _, _, loss in held]}"
+            )
+        return int(steepest)
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")

@@ -273,6 +273,7 @@ def test_training_is_bitwise_what_it_is_without():
     assert len(watch.complexities) == 4
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("kwargs", "error", "message"),
     [
@@ -298,6 +299,7 @@ def test_errors_at_construction(kwargs, error, message):
         SupervisionComplexity(**{"x": X, "targets": {"labels": Y}, **kwargs})
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [

@@ -315,6 +315,7 @@ ERRORS = [
 ]
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(("change", "message"), ERRORS)
 def test_errors_name_the_argument(change, message):
     arguments = {"kernel": KERNEL, "teacher_outputs": Problem().teacher, **change}

@@ -223,6 +223,7 @@ ERRORS = [
 ]
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(("change", "message"), ERRORS)
 def test_errors_name_the_argument(change, message):
     arguments = {"margins": np.ones(3), "radius": 1.0, "trace": 3.0, **change}

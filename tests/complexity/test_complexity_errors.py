@@ -30,6 +30,7 @@ OPERATOR = aslinearoperator(EYE)
 SHAPES = "must be of shape (n, n), (n, n, k) or (n, n, k, k). Received: shape"
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("kernel", "targets", "options", "message"),
     [
@@ -94,6 +95,7 @@ def test_complexity(kernel, targets, options, message):
         supervision_complexity(kernel, targets, **options)
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -209,6 +209,7 @@ KERNEL = kernels("shared", FEATURES)
 FULL = np.einsum("ipc,jpd->ijcd", FEATURES, FEATURES)
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("change", "message"),
     [

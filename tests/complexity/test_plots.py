@@ -260,6 +260,7 @@ def test_report(column, best):
     assert ax.get_yticklabels()[1].get_text() == "a teacher with a long name, step 100"
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("call", "message"),
     [

@@ -116,6 +116,7 @@ def test_a_cache_says_what_it_is_of(tmp_path):
     assert compare_teachers(student, held, X).output_kind == "categorical"
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("teacher", "build", "change", "message"),
     [

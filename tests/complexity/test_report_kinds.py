@@ -339,6 +339,7 @@ def test_labels_of_one_output_are_two_classes():
 _, _, VALUES = of_values()
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -41,6 +41,7 @@ BAD = GOOD.copy()
 BAD[3, 1] = np.nan
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -94,6 +95,7 @@ def test_mistakes_are_found_before_the_kernel(change, message, monkeypatch):
     assert message in str(error.value)
 
 
+@pytest.mark.wrong_input
 def test_a_model_that_has_diverged_is_named():
     x, y = data()
     model = teacher_model()

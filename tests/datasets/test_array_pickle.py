@@ -121,6 +121,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile(name, capsys):
     with pytest.raises(ValueError, match=r"^(it|an|a|at|pickle|no|not|expected) "):
@@ -128,6 +129,7 @@ def test_hostile(name, capsys):
     assert "harm" not in capsys.readouterr().out
 
 
+@pytest.mark.attack
 def test_lists_a_hundred_thousand_deep_take_no_recursion():
     content = b"\x80\x02" + b"(" * 10**5 + b"l" * 10**5 + b"."
     assert sum(1 for _ in pickletools.genops(content)) > 10**5

@@ -201,6 +201,7 @@ def test_counts_epochs_when_nobody_tells():
     assert data.epoch == 4
 
 
+@pytest.mark.wrong_input
 def test_refuses_that_fit_shuffles_too():
     # TensorFlow wraps what a data set raises.
     with pytest.raises(Exception, match="give `fit` the argument `shuffle=False`"):
@@ -213,6 +214,7 @@ def test_unlabelled():
     assert linear_model().predict(data, verbose=0).shape == (N, N)
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -228,11 +230,13 @@ def test_refuses_arguments(arguments, message):
         Batches(**{"x": images(), **arguments})
 
 
+@pytest.mark.wrong_input
 def test_refuses_augmentation_that_no_seed_reaches():
     with pytest.raises(ValueError, match=r"`augment` must draw .*SeedGenerator"):
         Batches(images(), augment=Stateful())
 
 
+@pytest.mark.wrong_input
 def test_refuses_epochs():
     with pytest.raises(ValueError, match=r"`epoch` must be >= 0. Received: epoch=-1"):
         Batches(images()).set_epoch(-1)

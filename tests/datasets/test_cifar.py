@@ -68,6 +68,7 @@ class Harmful:
         return os.mkdir, ("harmful",)
 
 
+@pytest.mark.attack
 def test_a_pickle_that_runs_code_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_batches(tmp_path / "files", ["train", "test"], b"fine_labels", 100)

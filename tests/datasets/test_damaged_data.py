@@ -26,6 +26,7 @@ def cifar(folder, data, labels):
 BYTES = np.zeros((2, 3072), np.uint8)
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize(
     ("data", "labels", "message"),
     [
@@ -45,6 +46,7 @@ def test_cifar(data, labels, message, tmp_path):
         load("cifar100", folder=cifar(tmp_path, data, labels))
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x80\x04N.", None])
 def test_keras_file_of_mnist(content, no_cache):
     path = no_cache / "datasets" / "mnist.npz"
@@ -57,6 +59,7 @@ def test_keras_file_of_mnist(content, no_cache):
         load("mnist")
 
 
+@pytest.mark.attack
 def test_an_object_array_is_not_unpickled(no_cache):
     path = no_cache / "datasets" / "mnist.npz"
     path.parent.mkdir(parents=True)
@@ -65,6 +68,7 @@ def test_an_object_array_is_not_unpickled(no_cache):
         load("mnist")
 
 
+@pytest.mark.attack
 def test_a_gzip_is_not_inflated_beyond_its_header(idx_folder):
     folder, _ = idx_folder()
     path = folder / "train-images-idx3-ubyte.gz"
@@ -78,6 +82,7 @@ def test_a_gzip_is_not_inflated_beyond_its_header(idx_folder):
     assert highest < 20 * 2**20
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("sizes", [(2**31, 2**31, 2), (2**32 - 1,) * 3])
 def test_a_header_that_claims_too_much(sizes, idx_folder):
     folder, _ = idx_folder(gzipped=False)
@@ -88,6 +93,7 @@ def test_a_header_that_claims_too_much(sizes, idx_folder):
         load("fashion_mnist", folder=folder)
 
 
+@pytest.mark.damage
 @pytest.mark.parametrize("damage", [b"\xff", b"\x00"])
 def test_a_flipped_byte_in_a_gzip(damage, idx_folder):
     folder, _ = idx_folder()
@@ -99,6 +105,7 @@ def test_a_flipped_byte_in_a_gzip(damage, idx_folder):
         load("fashion_mnist", folder=folder)
 
 
+@pytest.mark.damage
 @pytest.mark.parametrize("label", [10, 77, 255])
 def test_a_label_that_is_no_class(label, idx_folder):
     folder, _ = idx_folder(gzipped=False)
@@ -121,6 +128,7 @@ def tiny_imagenet(folder, lines=("a.JPEG\tn01",), size=(64, 64)):
     return root
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize(
     "line",
     [
@@ -142,16 +150,19 @@ def test_tiny_imagenet_whole(tmp_path):
     assert load("tiny_imagenet", folder=tiny_imagenet(tmp_path)).x_test.shape[0] == 1
 
 
+@pytest.mark.damage
 def test_no_annotations(tmp_path):
     with pytest.raises(ValueError, match=r"must hold images, .* Received: 1 and 0"):
         load("tiny_imagenet", folder=tiny_imagenet(tmp_path, []))
 
 
+@pytest.mark.damage
 def test_an_image_of_another_size(tmp_path):
     with pytest.raises(ValueError, match=r"n01_0.JPEG' must be .* Received: 9000x9000"):
         load("tiny_imagenet", folder=tiny_imagenet(tmp_path, size=(9000, 9000)))
 
 
+@pytest.mark.damage
 def test_what_is_no_image(tmp_path):
     folder = tiny_imagenet(tmp_path)
     (folder / "val" / "images" / "a.JPEG").write_bytes(b"no image")
@@ -162,6 +173,7 @@ def test_what_is_no_image(tmp_path):
 IMAGES, LABELS = np.zeros((4, 28, 28, 1), np.uint8), np.arange(4)
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("changed", "message"),
     [

@@ -50,6 +50,7 @@ def test_from_debians_package(idx_folder, tmp_path, monkeypatch):
     assert counts.tolist() == [sizes[0] // 10] * 10
 
 
+@pytest.mark.damage
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -67,6 +68,7 @@ def test_damaged_file(damage, message, idx_folder):
         load("fashion_mnist", folder=folder)
 
 
+@pytest.mark.damage
 def test_damaged_gzip(idx_folder):
     folder, _ = idx_folder()
     path = folder / "t10k-images-idx3-ubyte.gz"
@@ -75,6 +77,7 @@ def test_damaged_gzip(idx_folder):
         load("fashion_mnist", folder=folder)
 
 
+@pytest.mark.damage
 def test_labels_of_other_images(idx_folder):
     folder, _ = idx_folder(gzipped=False)
     other, _ = idx_folder(folder / "other", gzipped=False, examples=(30, 10))

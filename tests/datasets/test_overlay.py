@@ -16,7 +16,7 @@ def one_pixel_images():
 
 def test_every_image_is_the_pair_its_class_says():
     images, labels = one_pixel_images()
-    x, y = overlay_pairs(images, labels, 2000, seed=0)
+    x, y = overlay_pairs(images, labels, 2000, seed=0, shift=4)
     assert x.shape == (2000, 36, 36)
     assert np.bincount(y, minlength=55).tolist() == [37] * 20 + [36] * 35
     pairs = [(a, b) for a in range(10) for b in range(a, 10)]
@@ -40,7 +40,7 @@ def test_every_image_is_the_pair_its_class_says():
 
 def test_larger_value_wins():
     images = np.stack([np.full((28, 28), v, np.uint8) for v in (100, 100, 200, 200)])
-    x, y = overlay_pairs(images, np.array([0, 0, 1, 1]), 60, seed=0)
+    x, y = overlay_pairs(images, np.array([0, 0, 1, 1]), 60, seed=0, shift=4)
     assert set(np.unique(x)) == {0, 100, 200}
     for image, label in zip(x, y, strict=True):
         assert image.max() == (100 if label == 0 else 200)
@@ -78,8 +78,42 @@ def test_test_images_are_made_of_test_images(idx_folder):
         assert found > 30
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("size", [0, -1])
 def test_refuses_sizes(size, idx_folder):
     folder, _ = idx_folder()
     with pytest.raises(ValueError, match=rf"`n_test` must be > 0. .*n_test={size}"):
         load("fashion_overlay", folder, n_test=size)
+
+
+def test_digits_in_pairs():
+    data, singles = load("digits_overlay"), load("digits")
+    assert data.x_train.shape == data.x_test.shape == (5000, 12, 12, 1)
+    assert data.classes == 55
+    assert set(np.bincount(data.y_train)) == {90, 91}
+    assert (data.x_train.min(), data.x_train.max()) == (0, 1)
+    # Searched for: two digits of the same part that give the image, at some offsets.
+    pairs = [(a, b) for a in range(10) for b in range(a, 10)]
+    for x, y, sources, labels in (
+        (data.x_train, data.y_train, singles.x_train, singles.y_train),
+        (data.x_test, data.y_test, singles.x_test, singles.y_test),
+    ):
+        for image, label in zip(x[:20, ..., 0], y[:20], strict=True):
+            windows = np.lib.stride_tricks.sliding_window_view(image, (8, 8))
+            below = (sources[:, None, None, ..., 0] <= windows[None]).all((-2, -1))
+            under, rows, columns = np.nonzero(below)
+            covered = [
+                labels[[i, j]]
+                for i, r, c in zip(under, rows, columns, strict=True)
+                for j, s, d in zip(under, rows, columns, strict=True)
+                if np.array_equal(joined(sources, (i, r, c), (j, s, d)), image)
+            ]
+            assert pairs[label] in {tuple(sorted(map(int, c))) for c in covered}
+
+
+def joined(sources, *placed):
+    canvas = np.zeros((12, 12), "float32")
+    for i, r, c in placed:
+        window = canvas[r : r + 8, c : c + 8]
+        np.maximum(window, sources[i, ..., 0], out=window)
+    return canvas

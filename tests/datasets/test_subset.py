@@ -31,6 +31,7 @@ def test_from_the_seed_alone():
     assert not np.array_equal(first.x_train, other.x_train)
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -44,6 +45,7 @@ def test_refuses_sizes(arguments, message):
         load("digits", **arguments)
 
 
+@pytest.mark.wrong_input
 def test_refuses_names_and_folders(tmp_path):
     with pytest.raises(ValueError, match=r"`name` must be one of 'digits'.*'dogs'"):
         load("dogs")

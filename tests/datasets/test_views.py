@@ -97,6 +97,7 @@ def test_a_cached_teacher_sees_the_pixels_of_the_student(tmp_path):
         distiller.fit(batches(views=None), shuffle=False, verbose=0)
 
 
+@pytest.mark.wrong_input
 def test_a_cache_of_endless_augmentation_is_refused(tmp_path):
     teacher = keras.Sequential(
         [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(4)]
@@ -108,6 +109,7 @@ def test_a_cache_of_endless_augmentation_is_refused(tmp_path):
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("arguments", [{"views": 0}, {"augment": None}])
 def test_refuses_arguments(arguments):
     with pytest.raises(ValueError, match="`views` must be > 0"):

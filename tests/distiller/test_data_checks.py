@@ -27,6 +27,7 @@ NOT_MEANT = {
 }
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("held", [False, True], ids=["live", "cached"])
 @pytest.mark.parametrize("case", NOT_MEANT)
 def test_what_fit_and_evaluate_refuse(case, held, tmp_path):
@@ -50,6 +51,7 @@ def test_what_fit_and_evaluate_refuse(case, held, tmp_path):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("weight", [-1.0, float("nan"), "1"])
 def test_weights_of_classes(weight):
     x, y = images(4)
@@ -69,6 +71,7 @@ def student_of_any_size():
     )
 
 
+@pytest.mark.wrong_input
 def test_a_teacher_at_a_size_that_it_was_not_made_for():
     x = np.ones((4, 6, 6, 3), "float32")
     for teacher in (

@@ -152,6 +152,7 @@ CONSTRUCTION = {
 }
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("case", CONSTRUCTION)
 def test_construction(case):
     build, message = CONSTRUCTION[case]
@@ -246,6 +247,7 @@ TRAINING = {
 }
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("case", TRAINING)
 def test_training(case):
     arguments, compile, fit, message = TRAINING[case]
@@ -267,6 +269,7 @@ def test_weights_that_turn_nan_before_fit():
         distiller.fit(X, verbose=0)
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("culprit", "message"),
     [("teacher", "the teacher's outputs are not finite"), ("student", "the student's")],
@@ -292,6 +295,7 @@ def test_nan_outputs_are_refused_after_the_first_execution(culprit, message):
     assert student.count_params() == sum(w.size for w in student.get_weights())
 
 
+@pytest.mark.wrong_input
 def test_subclassed_outputs_are_compared_at_the_first_step():
     class Head(keras.Model):
         def __init__(self, classes):
@@ -311,6 +315,7 @@ def test_subclassed_outputs_are_compared_at_the_first_step():
         distiller.fit(X, verbose=0)
 
 
+@pytest.mark.wrong_input
 def test_a_loss_that_is_no_scalar():
     class PerExample(keras.distillation.DistillationLoss):
         def compute_loss(self, teacher_outputs, student_outputs):
@@ -322,6 +327,7 @@ def test_a_loss_that_is_no_scalar():
         distiller.fit(X, verbose=0)
 
 
+@pytest.mark.wrong_input
 def test_a_teacher_that_is_none():
     teacher = plain()
     distiller = Distiller(teacher, plain())

@@ -143,6 +143,7 @@ def test_anneal_keeps_the_step_where_fit_goes_on():
     assert distiller.get_config()["alpha"] == 1 / 8
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("value", [7, -0.1, float("nan"), "0.5", None])
 def test_an_alpha_that_is_none_is_refused_and_the_old_one_stays(value):
     distiller = Distiller(plain(), plain(), alpha=0.5)
@@ -151,6 +152,7 @@ def test_an_alpha_that_is_none_is_refused_and_the_old_one_stays(value):
     assert distiller.alpha == 0.5
 
 
+@pytest.mark.wrong_input
 def test_numbers_out_of_their_range_end_fit():
     x, _ = images(8)
     loss = SoftTargets()
@@ -163,6 +165,7 @@ def test_numbers_out_of_their_range_end_fit():
         distiller.distillation_loss_weights = [-1.0]
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -159,6 +159,7 @@ def test_another_teacher_from_a_callback(width):
     assert np.abs(start.get_weights()[0] - students[0].get_weights()[0]).max() > 1e-3
 
 
+@pytest.mark.wrong_input
 def test_a_teacher_that_does_not_fit_is_refused_and_the_former_stays():
     distiller = compiled()
     x, y = labelled()

@@ -173,6 +173,7 @@ def test_a_cache_of_strings(tmp_path):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 
+@pytest.mark.wrong_input
 def test_strings_without_a_preprocessor():
     teacher, student, _ = pair()
     teacher.preprocessor = None

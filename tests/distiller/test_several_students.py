@@ -61,6 +61,7 @@ def test_each_as_if_alone(cached, teacher, tmp_path):
         assert np.abs(weights[0] - start[name][0]).max() > 1e-3
 
 
+@pytest.mark.wrong_input
 def test_a_student_of_other_classes(teacher):
     x = keras.Input((5,))
     outputs = {"a": network(2, "a")(x), "b": network(2, "b", classes=4)(x)}

@@ -130,6 +130,7 @@ def test_a_kind_for_each_named_output(declared):
     assert "box_fidelity" not in logs
 
 
+@pytest.mark.wrong_input
 def test_where_nothing_tells_one_error_says_what_to_write():
     student = network()
     before = student.get_weights()
@@ -155,6 +156,7 @@ def test_a_compiled_teacher_tells():
     assert distiller.output_kind == ["bernoulli"]
 
 
+@pytest.mark.wrong_input
 def test_student_and_teacher_that_say_different_things():
     teacher = network(width=7)
     teacher.compile("sgd", "mse")
@@ -167,6 +169,7 @@ def test_student_and_teacher_that_say_different_things():
     said.fit(X, LABELS, verbose=0)
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("loss", [DecoupledKD(), DIST()])
 def test_losses_of_classes_refuse_other_outputs(loss):
     for compiled, kind in (
@@ -199,6 +202,7 @@ WRONG = {
 }
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_kinds(case):
     arguments, message = WRONG[case]

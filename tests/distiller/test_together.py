@@ -103,6 +103,7 @@ def test_round_trip(tmp_path):
             np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.wrong_input
 def test_labels_are_needed():
     x, _ = images(8)
     with pytest.raises(ValueError, match="labels"):

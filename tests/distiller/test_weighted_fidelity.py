@@ -51,6 +51,7 @@ def test_positions_count_by_their_weights_and_examples_alike(shape):
     assert float(plain["fidelity"]) == pytest.approx(agree.mean(), abs=1e-6)
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     "loss", [keras_kd.losses.DIST(), keras_kd.losses.RelationalKD()]
 )

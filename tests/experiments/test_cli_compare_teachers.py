@@ -90,6 +90,7 @@ def test_errors_write_nothing(args, message, teacher, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.wrong_input
 def test_what_is_no_teacher_is_refused_first(teacher, tmp_path, monkeypatch):
     monkeypatch.setattr(datasets, "load", None)
     lines = run("compare-teachers", tmp_path, fails=True).stderr.splitlines()

@@ -65,6 +65,7 @@ def test_it_takes_the_teachers_data_set(teacher, tmp_path):
     assert (settings["dataset"], settings["n_train"]) == ("digits", 96)
 
 
+@pytest.mark.wrong_input
 def test_another_data_set_is_refused_before_training(teacher, tmp_path, monkeypatch):
     """Also one that has been renamed, or is of another size."""
     settings = json.loads((teacher / "run.json").read_text())["settings"]
@@ -90,6 +91,7 @@ def test_another_data_set_is_refused_before_training(teacher, tmp_path, monkeypa
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.wrong_input
 @pytest.mark.usefixtures("no_training")
 @pytest.mark.parametrize("command", ["train-teacher", "distill"])
 @pytest.mark.parametrize("name", ["run.json", "model.keras", "trajectory"])
@@ -108,6 +110,7 @@ def test_nothing_is_replaced_unasked(command, name, made, tmp_path):
     assert everything(out) == before
 
 
+@pytest.mark.wrong_input
 @pytest.mark.usefixtures("no_training")
 def test_a_student_does_not_replace_a_teacher(teacher):
     before = everything(teacher)
@@ -202,6 +205,7 @@ def rewrite_last(file):
     rewrite(file, last_checkpoint="0" * 64)
 
 
+@pytest.mark.damage
 @pytest.mark.usefixtures("no_training")
 @pytest.mark.parametrize("damage", DAMAGED_RUNS)
 def test_a_damaged_run(damage, teacher, tmp_path):
@@ -230,6 +234,7 @@ def code_in_a_model(file):
     model.save(file)
 
 
+@pytest.mark.damage
 @pytest.mark.parametrize(
     "harm",
     [
@@ -247,6 +252,7 @@ def test_a_damaged_model(harm, teacher):
     assert "train or save the model again" in said
 
 
+@pytest.mark.wrong_input
 @pytest.mark.usefixtures("no_training")
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999"])
 @pytest.mark.parametrize("option", ["--temperature", "--alpha", "--learning-rate"])

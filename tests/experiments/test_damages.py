@@ -42,6 +42,7 @@ def study(tmp_path_factory):
     return recipe, folder, run(recipe, folder)
 
 
+@pytest.mark.damage
 @pytest.mark.parametrize("how", DAMAGES)
 @pytest.mark.parametrize(
     "name",
@@ -69,6 +70,7 @@ def test_each_damage_is_named(name, how, study, tmp_path):
         assert numbers(run(recipe, folder)) == numbers(whole)
 
 
+@pytest.mark.damage
 @pytest.mark.parametrize("at", [0.1, 0.4, 0.7, 0.95])
 def test_a_flipped_byte_in_results(at, tmp_path):
     folder = write(tmp_path / "run", [record("online", 0, 0.5)])
@@ -78,6 +80,7 @@ def test_a_flipped_byte_in_results(at, tmp_path):
         Report(folder)
 
 
+@pytest.mark.damage
 def test_zeroed_results(tmp_path):
     folder = write(tmp_path / "run", [record("online", 0, 0.5)])
     damage(folder / results.RESULTS, "zeroed")
@@ -85,6 +88,7 @@ def test_zeroed_results(tmp_path):
         Report(folder)
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -103,6 +107,7 @@ def test_results_that_nobody_wrote(change, message, tmp_path):
         Report(folder)
 
 
+@pytest.mark.damage
 @pytest.mark.parametrize("name", list(record("online", 0, 0.5)))
 def test_a_missing_key(name, tmp_path):
     made = record("online", 0, 0.5)
@@ -112,6 +117,7 @@ def test_a_missing_key(name, tmp_path):
         Report(folder)
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize(
     "text", ["[" * 100_000, '{"a": Infinity}', '{"a": 1e999}', "3"]
 )
@@ -133,6 +139,7 @@ def test_a_line_twice_is_one_seed(tmp_path):
     assert results.read(file) == Report(folder).students[::-1]
 
 
+@pytest.mark.attack
 def test_results_that_are_no_file_of_their_own(tmp_path):
     outside = tmp_path / "outside"
     outside.write_text("kept")
@@ -149,6 +156,7 @@ def test_lost_results_get_their_teacher_back(study, tmp_path):
     assert numbers(run(recipe, folder)) == numbers(whole)
 
 
+@pytest.mark.damage
 @pytest.mark.parametrize("how", DAMAGES)
 def test_a_damaged_snapshot(how, tmp_path):
     file = tmp_path / "snapshot.npz"

@@ -83,6 +83,7 @@ def test_figure_of_differences():
     assert -0.5 < mean.get_ydata()[0] < 0 < second.lines[5].get_ydata()[0] - 1 < 0.5
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("names", "message"),
     [

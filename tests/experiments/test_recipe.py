@@ -6,6 +6,8 @@ import json
 import pytest
 
 from keras_kd.experiments import METHODS, RECIPES, Architecture, Data, Recipe
+from keras_kd.experiments.studies.folder import keep_recipe
+from keras_kd.experiments.studies.seals import write_record
 
 pytestmark = pytest.mark.once
 
@@ -49,7 +51,8 @@ def pick(recipe):
 def test_known_by_what_is_written(recipe):
     written = json.loads(json.dumps(recipe.identity))
     again = dataclasses.replace(
-        Recipe.of_identity(written), about=recipe.about, seeds=recipe.seeds
+        Recipe.of_identity(written),
+        **{n: getattr(recipe, n) for n in ("about", "seeds", "from_paper", "recalled")},
     )
     assert again == recipe
 
@@ -68,6 +71,7 @@ def test_known_by_what_is_written(recipe):
         ({"assistant": "None"}, "assistant", None),
         ({"teacher": "resnet20"}, "teacher", Architecture("resnet20")),
         ({"ema": "0.9"}, "ema", 0.9),
+        ({"milestones": "0.375,0.75"}, "milestones", (0.375, 0.75)),
         ({"data.n_train": "None"}, "data", (Data("digits", n_validation=50),)),
         (
             {"data.crop_and_flip": "True", "data.label_noise": "0.1"},
@@ -83,6 +87,7 @@ def test_settings(settings, field, value):
     assert dataclasses.replace(changed, **{field: getattr(SMALL, field)}) == SMALL
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -91,7 +96,8 @@ def test_settings(settings, field, value):
         ({"epochs": "1.5"}, "`epochs` must be of the kind int"),
         ({"epochs": "0"}, "`epochs` must be >= 1. Received: epochs=0"),
         ({"data.crop_and_flip": "1"}, "`data.crop_and_flip` must be of the kind bool"),
-        ({"data": "mnist"}, "its parts can be, such as data.n_train"),
+        ({"data": "mnist"}, "parts of `data` can be, such as data.n_train"),
+        ({"recalled": "epochs"}, "`recalled` cannot be set"),
         ({"methods": "offlin"}, "`methods` must be names among"),
         ({"methods": "born_again,none"}, "'none' before 'born_again'"),
         ({"methods": "none,assistant"}, "`assistant` must be an architecture"),
@@ -120,6 +126,9 @@ def test_settings(settings, field, value):
         ({"learning_rates": "0.2,0.2"}, "`learning_rates` must be different from each"),
         ({"students": "lenet5,lenet5"}, "Received: students=lenet5, lenet5"),
         ({"students": "resnet8:2"}, r"to have a width. Received: network=resnet8x2"),
+        ({"milestones": "0.5,0.5"}, "`milestones` must be ascending shares between 0"),
+        ({"milestones": "0.5,1"}, r"Received: milestones=\(0\.5, 1\.0\)"),
+        ({"milestones": "0"}, "`milestones` must be ascending shares between 0 and 1"),
         ({"ema": "1"}, "`ema` must be between 0 and 1"),
         ({"spacings": "5"}, "`spacings` must be between 1 and teacher_epochs=4"),
         ({"data.label_noise": "2"}, "`label_noise` must be in"),
@@ -131,9 +140,43 @@ def test_refusals(settings, message):
         SMALL.with_settings(settings)
 
 
+def test_whose_the_settings_are():
+    recipe = dataclasses.replace(
+        SMALL, from_paper=("epochs", "seeds", "data.name"), recalled=("batch_size",)
+    )
+    origins = recipe.origins
+    assert origins == dict.fromkeys(origins, "ours") | {
+        "data.name": "paper",
+        "epochs": "paper",
+        "seeds": "paper",
+        "batch_size": "paper, recalled",
+    }
+    settings = {f"data.{field.name}" for field in dataclasses.fields(Data)}
+    assert set(origins) == ({*recipe.identity, "seeds"} - {"name", "data"} | settings)
+    # With another value it is the paper's no longer.
+    changed = recipe.with_settings({"epochs": "3", "batch_size": "8"})
+    assert changed.origins["epochs"] == changed.origins["batch_size"] == "ours"
+    assert changed.origins["seeds"] == "paper"
+    with pytest.raises(ValueError, match=r"`recalled` must be names among .*'epochs'"):
+        dataclasses.replace(SMALL, recalled=("epoch",))
+
+
+def test_a_folder_of_a_release_that_knew_fewer_settings(tmp_path):
+    file = tmp_path / "recipe.json"
+    held = SMALL.identity
+    del held["milestones"]
+    write_record(file, held)
+    keep_recipe(SMALL, file)
+    by_steps = SMALL.with_settings({"milestones": "0.5"})
+    with pytest.raises(ValueError, match=r"milestones=\[0\.5\], and \[\] there"):
+        keep_recipe(by_steps, file)
+
+
 def test_the_recipes():
-    """Every method is in a study of each kind, and every recipe is a sound one."""
-    assert set(RECIPES["digits"].methods) == set(METHODS)
+    """Every method is in a study, and every recipe is a sound one."""
+    long = RECIPES["digits_overlay"].methods
+    assert {*RECIPES["digits"].methods, *long} == set(METHODS)
+    assert RECIPES["fashion_overlay_dense"].methods == long
     for recipe in RECIPES.values():
         assert len(recipe) > 0
         assert recipe.name in RECIPES
@@ -143,6 +186,15 @@ def test_the_recipes():
         if r.data[0].crop_and_flip
     }
     assert ("cifar10", "resnet56", "lenet5x8") in pairs
+    for recipe in RECIPES.values():
+        of_paper = recipe.data[0].crop_and_flip
+        assert ("paper" in recipe.origins.values()) == of_paper
+        if of_paper:
+            drops = [recipe.epochs * share for share in recipe.milestones]
+            assert (recipe.epochs, drops) in (
+                (256, [96, 192, 224]),
+                (200, pytest.approx([75, 135])),
+            )
     assert ("cifar100", "resnet110", "resnet20") in pairs
     assert ("tiny_imagenet", "mobilenet_v3x1.25", "mobilenet_v3x0.35") in pairs
     assert ("tiny_imagenet", "resnet101", "vgg16") in pairs

@@ -31,6 +31,7 @@ def test_what_a_crash_left_of_a_line(tmp_path):
     assert results.read(tmp_path / "nothing") == []
 
 
+@pytest.mark.damage
 def test_a_line_that_is_no_json(tmp_path):
     (tmp_path / "r").write_text('{"a": 1}\nnonsense\n{"a": 2}\n')
     with pytest.raises(

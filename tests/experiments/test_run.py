@@ -1,5 +1,6 @@
 """A whole study, small: every method, resumed, extended, refused."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from keras_kd.cli.commands import app
 from keras_kd.datasets import load
 from keras_kd.experiments import METHODS, build, run
+from keras_kd.experiments.fitting import optimizer
 from keras_kd.experiments.studies import results
 from keras_kd.experiments.studies.cell import Data
 from keras_kd.experiments.studies.images import Images
@@ -22,18 +24,22 @@ from keras_kd.teachers import TeacherTrajectory
 pytestmark = pytest.mark.one_backend
 
 
+def every_method(**changes):
+    return small(methods=",".join(METHODS), **changes)
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     watch = Watch()
-    records = run(small(), folder, watch=watch)
+    records = run(every_method(), folder, watch=watch)
     return folder, records, watch
 
 
 def test_every_method(study):
     folder, records, watch = study
     assert [r["method"] for r in records[1:]] == list(METHODS)
-    assert watch.done == [(0, 12), *((i, 12) for i in range(13))]
+    assert watch.done == [(0, 13), *((i, 13) for i in range(14))]
     assert results.read(folder / "results.jsonl") == records
     for record in records:
         assert 0 <= record["test_accuracy"] <= 1
@@ -52,7 +58,7 @@ def test_every_method(study):
     assert offline["fidelity"] == agreement
     # Others than those of the plain student, and of each other.
     losses = {m: tuple(r["history"]["val_accuracy"]) for m, r in by_method.items()}
-    assert len(losses) == 13
+    assert len(losses) == 14
     checkpoints = {
         m: r["history"].get("teacher_checkpoint") for m, r in by_method.items()
     }
@@ -60,6 +66,8 @@ def test_every_method(study):
     assert checkpoints["online_averaged"] == [1, 3]
     assert checkpoints["equal_epochs"] == [1, 3]
     assert checkpoints["online_hold"] == [2, 3]
+    drops = -np.diff(by_method["teacher"]["history"]["loss"])
+    assert checkpoints["phase_transition"] == [np.argmax(drops), 3]
     assert checkpoints["offline"] is None
 
 
@@ -88,7 +96,7 @@ def test_results_know_the_commit():
 def test_nothing_is_run_twice_and_seeds_are_added(study):
     folder, records, _ = study
     watch = Watch()
-    assert run(small(), folder, watch=watch) == records
+    assert run(every_method(), folder, watch=watch) == records
     assert watch.labels == []
 
 
@@ -106,16 +114,18 @@ def test_results_are_enough_to_go_on(tmp_path):
     assert len(file.read_text().splitlines()) == len(lines) == 4
 
 
+@pytest.mark.wrong_input
 def test_what_does_not_belong_to_a_folder(study, tmp_path):
     folder, records, _ = study
     with pytest.raises(ValueError, match="epochs=3, and 2 there"):
-        run(small(epochs="3"), folder)
+        run(every_method(epochs="3"), folder)
     other = records[0] | {"versions": {"backend": "theano"}}
     results.append(tmp_path / results.RESULTS, other)
     with pytest.raises(ValueError, match=r"same backend.*results of theano there"):
-        run(small(), tmp_path)
+        run(every_method(), tmp_path)
 
 
+@pytest.mark.wrong_input
 def test_nothing_is_kept_of_a_recipe_that_cannot_run(tmp_path):
     with pytest.raises(ValueError, match="n_train=100000 and n_validation=16 together"):
         run(small(**{"data.n_train": "100000"}), tmp_path / "run")
@@ -133,6 +143,36 @@ def test_another_teacher_than_in_the_results(tmp_path):
     results.append(file, teacher)
     with pytest.warns(UserWarning, match="teacher/seed-0' was trained again"):
         run(recipe, tmp_path)
+
+
+def test_a_schedule_by_steps():
+    def rates(made, steps):
+        for step in range(steps):
+            made.iterations.assign(step)
+            yield float(made.learning_rate)
+
+    by_steps = list(rates(optimizer(0.8, 8, (0.25, 0.75)), 8))
+    assert by_steps == pytest.approx([0.8] * 2 + [0.08] * 4 + [0.008] * 2)
+    # Without milestones: a step of warm-up, then half a period of a cosine.
+    cosine = list(rates(optimizer(0.8, 9), 9))
+    expected = [0, *(0.4 * (1 + np.cos(np.pi * i / 8)) for i in range(8))]
+    assert cosine == pytest.approx(expected, rel=1e-5)
+
+
+def test_every_training_has_the_recipes_schedule(tmp_path, monkeypatch):
+    schedules = []
+
+    def noted(learning_rate, total_steps, milestones=()):
+        schedules.append((learning_rate, total_steps, milestones))
+        return optimizer(learning_rate, total_steps, milestones)
+
+    monkeypatch.setattr("keras_kd.experiments.fitting.optimizer", noted)
+    short = {"epochs": "1", "teacher_epochs": "2", "milestones": "0.5"}
+    run(small(methods="none,assistant", **short), tmp_path)
+    student, teacher, assistant = (0.05, 3), (0.1, 6), (0.1, 3)
+    assert schedules == [
+        (*one, (0.5,)) for one in (student, teacher, assistant, student)
+    ]
 
 
 def test_born_again_from_other_weights(tmp_path, monkeypatch):
@@ -234,6 +274,14 @@ def test_command_line(tmp_path):
     listed = "".join(invoke("recipes")[1].split())
     assert "noisy_fashion_mnist" in listed
     assert "…" not in listed
+    settings = re.split(
+        r"\s*[│\n]\s*", invoke("recipes", "cifar10-resnet56-lenet5x8")[1]
+    )
+    at = settings.index("batch_size")
+    assert settings[at + 1 : at + 3] == ["128", "paper, recalled"]
+    code, said = invoke("recipes", "none")
+    assert code == 2
+    assert "'none' is none" in said
     folder = tmp_path / "run"
     changes = SMALL | {
         "methods": "online",

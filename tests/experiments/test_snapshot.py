@@ -71,6 +71,7 @@ def test_interrupted_runs_are_the_undisturbed_one(tmp_path):
     np.testing.assert_array_equal(model.get_weights()[0], whole.get_weights()[0])
 
 
+@pytest.mark.wrong_input
 def test_another_model(tmp_path):
     train(tmp_path / "one.npz")
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])

@@ -150,6 +150,7 @@ MODEL_ERRORS = {
 }
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("case", MODEL_ERRORS)
 def test_models_that_do_not_fit(case):
     act, message = MODEL_ERRORS[case]
@@ -157,6 +158,7 @@ def test_models_that_do_not_fit(case):
         act()
 
 
+@pytest.mark.wrong_input
 def test_refuses_models_with_other_channels_than_it_was_built_for():
     hint = FeatureHint("conv", "conv")
     hint.validate_model_compatibility(convnet(6), convnet(4))
@@ -164,6 +166,7 @@ def test_refuses_models_with_other_channels_than_it_was_built_for():
         hint.validate_model_compatibility(convnet(5), convnet(4))
 
 
+@pytest.mark.wrong_input
 def test_refuses_channels_first():
     first = keras.layers.GlobalAveragePooling2D(data_format="channels_first", name="p")
     model = keras.Sequential([keras.Input((3, 8, 8)), first, keras.layers.Dense(2)])

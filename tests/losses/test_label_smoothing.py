@@ -48,6 +48,7 @@ def test_trains_a_model_on_sparse_labels():
     assert np.isfinite(history.history["loss"][0])
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("labels", "outputs", "message"),
     [

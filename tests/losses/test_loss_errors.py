@@ -18,6 +18,7 @@ from keras_kd.losses import (
 NAN, INF = float("nan"), float("inf")
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("loss", "arguments", "message"),
     [
@@ -81,6 +82,7 @@ MAPS = AttentionTransfer("a", "b")
 HINT = FeatureHint("a", "b")
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("loss", "teacher", "student", "message"),
     [
@@ -105,6 +107,7 @@ def test_shapes(loss, teacher, student, message):
         loss.validate_outputs(np.zeros(teacher), np.zeros(student))
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("loss", [*LOGITS, RelationalKD()])
 def test_structures(loss):
     x = normal(4, 5)
@@ -113,12 +116,14 @@ def test_structures(loss):
             loss.validate_outputs(teacher, student)
 
 
+@pytest.mark.wrong_input
 def test_hints_take_one_tensor():
     x = normal(4, 5)
     with pytest.raises(ValueError, match="`student_outputs` must be one tensor"):
         HINT.validate_outputs(x, [x, x])
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
@@ -135,6 +140,7 @@ def test_labels(labels, message):
         DecoupledKD().compute_loss(normal(4, 5), normal(4, 5), y_true=labels)
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("shape", [(3,), (4, 2), (4, 5, 2)])
 def test_sample_weights(shape):
     with pytest.raises(ValueError, match="`sample_weight` must have one weight per"):

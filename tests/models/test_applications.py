@@ -84,6 +84,7 @@ def test_mobilenet_v3_is_the_network_of_keras(quick_weights):
     np.testing.assert_allclose(logits, peer.predict(images, verbose=0), rtol=1e-5)
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("model", [VGG16, ResNet101, MobileNetV3])
 def test_refuses_small_images(model):
     message = (
@@ -94,6 +95,7 @@ def test_refuses_small_images(model):
         model(input_shape=(28, 28, 1), classes=10)
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("model", [LeNet5, ResNet, VGG16, ResNet101, MobileNetV3])
 @pytest.mark.parametrize(
     ("arguments", "message"),
@@ -110,6 +112,7 @@ def test_refuses_arguments(model, arguments, message):
         model(**arguments)
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("alpha", [0, -0.5, float("nan")])
 def test_refuses_alpha(alpha):
     with pytest.raises(ValueError, match=r"`alpha` must be > 0. Received: alpha="):

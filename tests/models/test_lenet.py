@@ -91,6 +91,7 @@ def test_names(width, name, quick_weights):
         ]
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("width", [0, -1, float("nan"), float("inf")])
 def test_refuses_width(width):
     with pytest.raises(ValueError, match=r"`width` must be > 0. Received: width="):

@@ -139,6 +139,7 @@ def test_saved_file_needs_no_code_of_ours(tmp_path, quick_weights):
     )
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("depth", [2, 0, -4, 18, 21, 20.5])
 def test_refuses_depth(depth):
     with pytest.raises(ValueError, match=rf"`depth` must be 6n \+ 2.*depth={depth}"):

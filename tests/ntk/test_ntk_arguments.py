@@ -20,6 +20,7 @@ from keras_kd.ntk import (
 # --- arguments -----------------------------------------------------------------------
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("options", "match"),
     [
@@ -44,6 +45,7 @@ def test_a_wrong_argument_is_one_clear_error(options, match):
         empirical_ntk(small(), numbers(), **options)
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("x1", "x2", "match"),
     [
@@ -66,6 +68,7 @@ def test_wrong_inputs_are_named(x1, x2, match):
         empirical_ntk(small(), x1, x2)
 
 
+@pytest.mark.wrong_input
 def test_wrong_models_are_named():
     with pytest.raises(TypeError, match="`model`"):
         empirical_ntk(lambda x: x, numbers())
@@ -99,6 +102,7 @@ def test_numbers_of_numpy_are_numbers():
     )
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("seed", [-1, 1.5, "a", None])
 def test_seeds_are_integers(seed):
     model, x = small(), numbers()
@@ -108,11 +112,13 @@ def test_seeds_are_integers(seed):
         ntk_similarity(model, model, x, seed=seed)
 
 
+@pytest.mark.wrong_input
 def test_complex_vectors_are_refused():
     with pytest.raises(ValueError, match=r"`v` .*complex"):
         NTKOperator(small(), numbers()) @ np.full(6, 1j)
 
 
+@pytest.mark.wrong_input
 def test_two_sides_of_different_outputs_are_refused():
     # As many outputs as positions.
     model = keras.Sequential(
@@ -133,6 +139,7 @@ def steep():
     return model
 
 
+@pytest.mark.wrong_input
 def test_a_kernel_that_overflows_is_refused():
     model, x = steep(), 1e3 * numbers()
     for ask in (
@@ -150,6 +157,7 @@ def test_a_kernel_that_overflows_is_refused():
     assert error(empirical_ntk(model, x, accumulate="float64"), expected) < 1e-5
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("outputs", ["trace", "full"])
 def test_a_zero_kernel_has_no_angle(outputs):
     zero = small()
@@ -160,11 +168,13 @@ def test_a_zero_kernel_has_no_angle(outputs):
             ntk_similarity(*models, numbers(), outputs=outputs)
 
 
+@pytest.mark.wrong_input
 def test_pseudo_is_refused_for_probabilities():
     with pytest.raises(ValueError, match="pseudo"):
         empirical_ntk(small(activation="softmax"), numbers(), outputs="pseudo")
 
 
+@pytest.mark.wrong_input
 def test_an_output_that_is_not_finite_is_refused():
     model = small()
     model.layers[-1].bias.assign([np.inf, 0, 0])

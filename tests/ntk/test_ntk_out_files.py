@@ -129,6 +129,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.damage
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_no_damage_is_taken_for_a_kernel(damage, begun):
     model, x, right, path = begun
@@ -218,6 +219,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("name", CHANGES)
 def test_what_was_begun_with_something_else_is_refused(name, begun):
     *_, path = begun
@@ -304,6 +306,7 @@ def test_maps_that_do_not_reach_the_file(mode, tmp_path):
 # --- places --------------------------------------------------------------------------
 
 
+@pytest.mark.wrong_input
 def test_places_that_nothing_can_be_written_to(tmp_path, monkeypatch):
     model, x = small(), numbers(N)
     text = tmp_path / "notes.txt"

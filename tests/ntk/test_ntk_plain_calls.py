@@ -87,6 +87,7 @@ HIDDEN = (
 )
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("cls", HIDDEN, ids=lambda cls: cls.__name__)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_weights_read_by_another_way_are_refused(cls, dtype):
@@ -98,6 +99,7 @@ def test_weights_read_by_another_way_are_refused(cls, dtype):
         assert all(map(np.array_equal, before, model.get_weights()))
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     "ask", [ntk_diagonal, NTKOperator, lambda m, x: ntk_features(m, x, 4)]
 )

@@ -129,6 +129,7 @@ def test_declared():
         declared_kinds(["categorical"], names)
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     "wrong", ["softmax", "", 3, {"a": "softmax"}, ["categorical", 1], np.zeros(2)]
 )
@@ -149,6 +150,7 @@ def test_output_names():
     assert output_names(one, one.output) == ["y"]
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("last", "kind"),
     [
@@ -164,6 +166,7 @@ def test_a_kind_that_the_last_activation_contradicts(last, kind):
         check_last_activation(model, "probabilities", "teacher_outputs", kinds)
 
 
+@pytest.mark.wrong_input
 def test_values_between_0_and_1_have_no_form():
     model = head(keras.ops.sigmoid)
     with pytest.raises(ValueError, match="output_kind='continuous' if these are"):

@@ -166,6 +166,7 @@ def test_on_values_nothing_is_decided(what):
         getattr(continuous, what)(*arguments)
 
 
+@pytest.mark.wrong_input
 def test_an_unknown_kind():
     with pytest.raises(ValueError, match=r"`output_kind` must be one of.*ordinal"):
         kind_named("ordinal")

@@ -94,6 +94,7 @@ def test_built_again_it_is_the_same_and_untouched(teacher, tmp_path, monkeypatch
 # What is refused.
 
 
+@pytest.mark.wrong_input
 def test_another_cache_in_the_same_folder(teacher, tmp_path):
     x, y = examples()
     build(teacher, (x, y), tmp_path)
@@ -149,6 +150,7 @@ def test_another_cache_is_replaced_on_demand(teacher, tmp_path):
     assert files(folder) == {**expected, "notes.txt": b"mine"}
 
 
+@pytest.mark.attack
 def test_files_of_somebody_else(teacher, tmp_path):
     """Names that a cache uses too."""
     x, _ = examples()
@@ -199,6 +201,7 @@ def test_one_builder_at_a_time(teacher, tmp_path):
     build(other, x, tmp_path, overwrite=True).check_teacher(other)
 
 
+@pytest.mark.wrong_input
 def test_data_that_never_ends(teacher, tmp_path):
     class Endless(keras.utils.PyDataset):
         @property
@@ -212,6 +215,7 @@ def test_data_that_never_ends(teacher, tmp_path):
         build(teacher, Endless(), tmp_path)
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("scale", "message"),
     [
@@ -240,6 +244,7 @@ def test_taps_that_cannot_be_held(scale, message, tmp_path):
         np.testing.assert_allclose(taps["hidden"], x * scale, rtol=1e-6)
 
 
+@pytest.mark.wrong_input
 def test_arguments(teacher, tmp_path):
     x, _ = examples()
     for message, kwargs in (
@@ -263,6 +268,7 @@ def test_arguments(teacher, tmp_path):
     assert not (tmp_path / "cache").exists()
 
 
+@pytest.mark.wrong_input
 def test_a_folder_of_something_else(teacher, tmp_path):
     x, _ = examples()
     (tmp_path / "thesis.tex").write_text("years of work")
@@ -273,6 +279,7 @@ def test_a_folder_of_something_else(teacher, tmp_path):
         build(teacher, x, tmp_path / "thesis.tex")
 
 
+@pytest.mark.wrong_input
 def test_a_teacher_that_is_not_finite(tmp_path):
     x, _ = examples()
     teacher = network()
@@ -305,6 +312,7 @@ class Passing(keras.utils.PyDataset):
         return (chosen[i * BATCH : (i + 1) * BATCH],)
 
 
+@pytest.mark.wrong_input
 def test_data_that_augments(teacher, tmp_path):
     x, y = examples(24)
     noisy = x.copy()
@@ -323,6 +331,7 @@ def test_data_that_augments(teacher, tmp_path):
             SupervisionCache(folder)
 
 
+@pytest.mark.wrong_input
 def test_data_that_leaves_examples_out_in_a_later_pass(teacher, tmp_path):
     """Sampled with replacement, say: no example must be left without supervision."""
     x, _ = examples(24)
@@ -415,6 +424,7 @@ def test_a_disk_that_fills_up_at_a_small_file(teacher, tmp_path, monkeypatch):
 # A cache that is not what it was.
 
 
+@pytest.mark.damage
 def test_a_file_that_is_not_what_it_was(teacher, tmp_path):
     x, y = examples()
     cache = build(teacher, (x, y), tmp_path / "whole")
@@ -444,6 +454,7 @@ def test_a_file_that_is_not_what_it_was(teacher, tmp_path):
         SupervisionCache(folder).verify()
 
 
+@pytest.mark.attack
 def test_a_manifest_that_is_none(teacher, tmp_path):
     x, _ = examples()
     build(teacher, x, tmp_path)

@@ -54,6 +54,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.damage
 @pytest.mark.parametrize("name", ARRAYS)
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_damaged_arrays(folder, name, damage):
@@ -106,6 +107,7 @@ MANIFESTS = {
 }
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("change", MANIFESTS)
 def test_forged_manifests(folder, change):
     edited(folder, MANIFESTS[change])
@@ -124,6 +126,7 @@ TEXTS = {
 }
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("text", TEXTS)
 def test_texts_that_are_no_manifest(folder, text):
     path = folder / "supervision.json"
@@ -148,6 +151,7 @@ FORGED = {
 }
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("name", [LOGITS, "keys.npy"])
 @pytest.mark.parametrize("content", FORGED)
 def test_forged_arrays(folder, name, content):
@@ -159,6 +163,7 @@ def test_forged_arrays(folder, name, content):
     refused(folder, str(path), "was altered")
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("name", ARRAYS)
 def test_links_in_a_finished_cache(folder, name, tmp_path):
     secret = (folder / name).rename(tmp_path / "secret.npy")
@@ -166,6 +171,7 @@ def test_links_in_a_finished_cache(folder, name, tmp_path):
     refused(folder, str(folder / name), "a link")
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize(
     "name",
@@ -203,6 +209,7 @@ def test_a_cache_that_is_replaced_while_it_is_in_use(tmp_path):
     assert not np.array_equal(SupervisionCache(tmp_path).predict(X), before)
 
 
+@pytest.mark.damage
 @pytest.mark.parametrize("name", ["keys.npy", "labels.npy"])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_begun_build_trusts_nothing(name, damage, tmp_path):

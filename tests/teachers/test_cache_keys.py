@@ -104,6 +104,7 @@ def test_structures_of_inputs():
     assert not (swapped == keys).any()
 
 
+@pytest.mark.wrong_input
 def test_what_has_no_numbers():
     with pytest.raises(ValueError, match=r"knows examples by their numbers.*<U5"):
         example_keys(np.array(["a cat", "a dog"]))

@@ -1,5 +1,8 @@
 """`OnlineTeacher` on a cache: of each batch the checkpoint that a live teacher has."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from tiny_caches import BACKEND, BATCH, Fitted, assert_equal_weights, build, mov
 from tiny_teachers import make_teacher, train_by_hand
 
 from keras_kd import Distiller, OnlineTeacher, TeacherTrajectory, TrajectoryRecorder
+from keras_kd.losses import SoftTargets
 from keras_kd.teachers.schedules import EqualEpochs
 
 CLASSES = 3
@@ -210,6 +214,7 @@ def refused(distiller, online, message):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.wrong_input
 def test_what_is_refused(cache, recorded_trajectory, tmp_path):
     other = make_teacher()
     other.set_weights([weight + 1 for weight in other.get_weights()])
@@ -235,3 +240,18 @@ def test_what_is_refused(cache, recorded_trajectory, tmp_path):
         OnlineTeacher(cache),
         "needs a distiller that learns from the cache",
     )
+
+
+def test_nothing_is_kept_after_fit(recorded_trajectory, tmp_path):
+    """TensorFlow keeps what a pipeline has called."""
+    cache = build(recorded_trajectory, ALL, tmp_path)
+    online = OnlineTeacher(cache)
+    student = make_teacher()
+    distiller = Distiller(cache, student, SoftTargets(2.0), output_kind="categorical")
+    distiller.compile("sgd")
+    distiller.fit(X, batch_size=BATCH, verbose=0, callbacks=[online])
+    references = [weakref.ref(o) for o in (distiller, cache, online)]
+    del distiller, student, cache, online
+    keras.backend.clear_session()
+    gc.collect()
+    assert [reference() for reference in references] == [None] * 3

@@ -137,6 +137,7 @@ def test_equal_logits_keep_the_first_classes():
     )
 
 
+@pytest.mark.wrong_input
 def test_arguments():
     for dtype in ("float64", "bfloat16", None, 16):
         with pytest.raises(ValueError, match="`dtype` must be one of"):

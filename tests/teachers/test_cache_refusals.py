@@ -33,6 +33,7 @@ def refused(cache, message, x=X, y=Y, kind="arrays", **kwargs):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("kind", ["arrays", "tf.data"])
 def test_other_data(cache, kind):
     other, _ = examples(64, seed=1)
@@ -41,18 +42,21 @@ def test_other_data(cache, kind):
     refused(cache, "range from .*: another preprocessing", X * 255, kind=kind)
 
 
+@pytest.mark.wrong_input
 def test_one_other_example(cache):
     x = X.copy()
     x[3] += 1e-6
     refused(cache, "1 of 8 are not in it. They are other examples", x)
 
 
+@pytest.mark.wrong_input
 def test_other_shapes_and_types(cache):
     refused(cache, r"have the shape \[5\], the cache's \[6\]", X[:, :5])
     refused(cache, "have 2 inputs, the cache's 1", {"a": X, "b": X})
     refused(cache, "are of dtype int32, the cache's of float32", X.astype("int32"))
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("kind", ["arrays", "tf.data"])
 @pytest.mark.parametrize("one_hot", [False, True])
 def test_another_order_of_classes(cache, kind, one_hot):
@@ -70,6 +74,7 @@ def test_another_order_of_classes(cache, kind, one_hot):
         distiller.fit(**data, verbose=0)
 
 
+@pytest.mark.wrong_input
 def test_another_order_of_many_classes(tmp_path):
     """A batch has no more than one or two examples of each."""
     rng = np.random.default_rng(0)
@@ -92,6 +97,7 @@ def test_labels_that_differ_one_by_one_are_no_other_order(cache):
     distiller.fit(X[:4], (Y[:4] + 1) % CLASSES, verbose=0)
 
 
+@pytest.mark.wrong_input
 def test_a_layer_that_is_not_held(cache, tmp_path):
     def hint(name):
         return keras.distillation.FeatureDistillation("mse", name, "hidden")
@@ -110,6 +116,7 @@ def test_a_layer_that_is_not_held(cache, tmp_path):
         Distiller(held.mean([0, 0]), network(12), hint("hidden"))
 
 
+@pytest.mark.wrong_input
 def test_what_does_not_come_from_fit(cache):
     distiller = Distiller(cache, network(), output_kind="categorical")
     distiller.compile("sgd", run_eagerly=True)
@@ -119,6 +126,7 @@ def test_what_does_not_come_from_fit(cache):
         distiller.train_on_batch(X[:8], Y[:8])
 
 
+@pytest.mark.wrong_input
 def test_outputs_that_do_not_fit(cache):
     student = keras.Sequential([keras.Input((6,)), keras.layers.Dense(CLASSES + 1)])
     with pytest.raises(ValueError, match="same"):
@@ -131,6 +139,7 @@ def test_outputs_that_do_not_fit(cache):
         Distiller(str(cache.folder), network())
 
 
+@pytest.mark.wrong_input
 def test_an_index_that_does_not_exist(cache):
     for call in (
         cache.stage,
@@ -143,6 +152,7 @@ def test_an_index_that_does_not_exist(cache):
         cache.predict(X + 1)
 
 
+@pytest.mark.wrong_input
 def test_another_teacher(cache):
     other = network(12)
     other.set_weights([w + 1 for w in other.get_weights()])

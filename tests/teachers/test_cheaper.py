@@ -84,6 +84,7 @@ def test_bfloat16_follows_a_trajectory(trajectory):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
+@pytest.mark.wrong_input
 def test_refused():
     with pytest.raises(ValueError, match="`teacher_precision` must be None or one of"):
         keras_kd.Distiller(make_teacher(), student(), teacher_precision="float8")

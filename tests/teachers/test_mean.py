@@ -111,6 +111,7 @@ def test_weighted_bernoullis_and_values():
         )
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
@@ -147,6 +148,7 @@ def ending_in(activation, classes=3, nested=False):
     return model
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("others", "message"),
     [
@@ -165,6 +167,7 @@ def test_mixed_teachers(ensemble, others, message):
         mean([ensemble[0], *others])
 
 
+@pytest.mark.wrong_input
 def test_softmaxes_alone_are_no_logits_either():
     with pytest.raises(ValueError, match="'softmax', which ends in softmax"):
         mean([ending_in("softmax"), ending_in("softmax")])
@@ -176,6 +179,7 @@ def test_softmaxes_alone_are_no_logits_either():
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.wrong_input
 def test_kinds_that_differ(tmp_path):
     x, _ = make_data()
     one, other = make_teacher(), make_teacher()
@@ -248,6 +252,7 @@ def test_it_saves(ensemble, tmp_path):
     )
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("teachers", "of", "message"),
     [

@@ -12,7 +12,7 @@ import pytest
 from tiny_teachers import Crash, make_data, make_teacher, train_by_hand
 
 from keras_kd.teachers import OnlineTeacher, TeacherTrajectory, TrajectoryRecorder
-from keras_kd.teachers.schedules import EqualEpochs
+from keras_kd.teachers.schedules import EqualEpochs, PhaseTransition
 
 BACKEND = keras.backend.backend()
 
@@ -97,6 +97,8 @@ def test_a_student_as_long_as_the_teacher_is_always_behind_it(trajectory):
 
 def test_other_schedules(trajectory):
     hold = Fraction(1, 3)
+    losses = [checkpoint.metrics["loss"] for checkpoint in trajectory]
+    steepest = int(np.argmin(np.diff(losses)))
     for online, used in (
         (
             OnlineTeacher(trajectory, hold=1 / 3),
@@ -105,6 +107,10 @@ def test_other_schedules(trajectory):
         (
             OnlineTeacher(trajectory, EqualEpochs()),
             [0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 4, 4],
+        ),
+        (
+            OnlineTeacher(trajectory, PhaseTransition()),
+            [steepest] * 6 + [4] * 6,
         ),
         (
             OnlineTeacher(trajectory, [(0, 3), (2, -1)]),
@@ -192,6 +198,7 @@ def one_epoch(batches):
     return (data[i] for i in range(batches))
 
 
+@pytest.mark.wrong_input
 def test_a_data_set_of_unknown_length(trajectory):
     model = make_student()
     before = model.teacher.get_weights()[0]
@@ -291,6 +298,7 @@ def fit_plain(model, online):
     model.fit(x, y, batch_size=4, verbose=0, callbacks=[online])
 
 
+@pytest.mark.wrong_input
 def test_a_model_without_a_teacher(trajectory):
     model = make_student()
     object.__setattr__(model, "teacher", None)
@@ -300,6 +308,7 @@ def test_a_model_without_a_teacher(trajectory):
         fit_plain(model, OnlineTeacher(trajectory))
 
 
+@pytest.mark.wrong_input
 def test_a_teacher_that_is_trained_with_the_model(trajectory):
     distiller = keras.distillation.Distiller(
         make_teacher(), make_student(), keras.distillation.LogitsDistillation()
@@ -308,11 +317,13 @@ def test_a_teacher_that_is_trained_with_the_model(trajectory):
     refused("tracks its teacher as a layer", trajectory, distiller)
 
 
+@pytest.mark.wrong_input
 def test_a_teacher_that_does_not_fit(trajectory):
     model = make_student(make_teacher(units=9))
     refused(r"same architecture.*shape \(5, 9\)", trajectory, model)
 
 
+@pytest.mark.damage
 def test_a_file_that_is_missing_or_truncated(trajectory):
     content = trajectory[3].file.read_bytes()
     trajectory[3].file.write_bytes(content[:-1])
@@ -321,6 +332,7 @@ def test_a_file_that_is_missing_or_truncated(trajectory):
     refused("Checkpoint 3 .*is missing", trajectory, error=FileNotFoundError)
 
 
+@pytest.mark.wrong_input
 def test_a_checkpoint_that_is_not_finite(tmp_path):
     model = make_teacher()
     train_by_hand(model, TrajectoryRecorder(tmp_path), epochs=1)
@@ -329,6 +341,7 @@ def test_a_checkpoint_that_is_not_finite(tmp_path):
     refused("Checkpoint 1 .*NaN or infinite values in", TeacherTrajectory(tmp_path))
 
 
+@pytest.mark.wrong_input
 def test_pairs_beyond_the_trajectory(trajectory):
     refused(
         r"must name the index of a checkpoint, an integer in \[-5, 5\). Received: 5",
@@ -337,10 +350,12 @@ def test_pairs_beyond_the_trajectory(trajectory):
     )
 
 
+@pytest.mark.wrong_input
 def test_a_callable_that_returns_no_index(trajectory):
     refused("At step 0 `schedule` must return", trajectory, schedule=lambda p, t: 5)
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -357,6 +372,7 @@ def test_wrong_arguments(trajectory, arguments, error, message):
         OnlineTeacher(trajectory, **arguments)
 
 
+@pytest.mark.wrong_input
 def test_a_trajectory_of_a_wrong_type(trajectory):
     with pytest.raises(
         TypeError, match=r"must be a `keras_kd.TeacherTrajectory`, or a `keras_kd"

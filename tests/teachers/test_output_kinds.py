@@ -58,6 +58,7 @@ def test_of_a_cache(output_kind, kinds, tmp_path):
     )
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("output_kind", "message"),
     [
@@ -121,6 +122,7 @@ def test_entries_of_other_releases(name, recorded):
     assert READERS[name](file.parent).output_kinds is None
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("name", READERS)
 @pytest.mark.parametrize(
     "kinds", ["categorical", ["softmax", "continuous"], [["continuous"]], {}, 3]
@@ -132,6 +134,7 @@ def test_entries_that_are_no_kinds(name, kinds, recorded):
         READERS[name](file.parent)
 
 
+@pytest.mark.wrong_input
 def test_too_many_kinds_for_a_cache(recorded):
     file = recorded / "cache/supervision.json"
     edit(file, lambda content: content.update(output_kinds=["continuous"] * 3))

@@ -280,6 +280,7 @@ def test_continuing_a_finished_training(tmp_path):
     assert [c.epoch for c in TeacherTrajectory(tmp_path)] == [2, 3, 4, 5]
 
 
+@pytest.mark.wrong_input
 def test_resuming_with_other_settings_is_refused(tmp_path):
     model = make_teacher()
     train_by_hand(model, TrajectoryRecorder(tmp_path), epochs=3)
@@ -293,6 +294,7 @@ def test_resuming_with_other_settings_is_refused(tmp_path):
     assert files(tmp_path) == before
 
 
+@pytest.mark.wrong_input
 def test_another_models_folder_is_refused(tmp_path):
     folder = tmp_path / "teacher"
     train_by_hand(make_teacher(), TrajectoryRecorder(folder), epochs=1)
@@ -341,6 +343,7 @@ def generator(batches):
         yield x[4 * i : 4 * i + 4], y[4 * i : 4 * i + 4]
 
 
+@pytest.mark.wrong_input
 def test_a_data_set_of_unknown_length(tmp_path):
     witness = Witness()
     model = compiled(make_teacher())
@@ -398,6 +401,7 @@ def test_a_diverged_teacher_trains_on_and_is_recorded_as_such(tmp_path):
     assert checkpoint.non_finite.endswith("logits/bias")
 
 
+@pytest.mark.wrong_input
 def test_a_model_that_cannot_be_rebuilt(tmp_path):
     class Opaque(keras.Model):
         def __init__(self, layer_maker):
@@ -414,6 +418,7 @@ def test_a_model_that_cannot_be_rebuilt(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -431,6 +436,7 @@ def test_wrong_arguments(tmp_path, arguments, message):
         TrajectoryRecorder(tmp_path, **arguments)
 
 
+@pytest.mark.wrong_input
 def test_a_folder_that_is_a_file(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match=r"must be a folder\. Received: '.*file'"):

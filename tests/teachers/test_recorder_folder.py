@@ -295,3 +295,66 @@ def test_what_is_to_be_done_where_the_backup_is_broken(tmp_path):
     )
     assert steps(folder) == [5, 10, 15, 20]
     assert np.isfinite(TeacherTrajectory(folder).load(-1).get_weights()[0]).all()
+
+
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_backup_whose_weights_are_an_epoch_ahead(at, tmp_path):
+    """As a kill between its two files leaves it; the way out of the docstring."""
+    whole = tmp_path / "whole"
+    train_by_hand(make_teacher(), TrajectoryRecorder(whole), epochs=4)
+    folder, model = tmp_path / "teacher", make_teacher()
+    model.set_weights(TeacherTrajectory(whole).load(0).get_weights())
+    for variable in model.weights:
+        variable.assign(variable - 3 / 64)
+    with pytest.raises(KeyboardInterrupt):
+        train_by_hand(model, TrajectoryRecorder(folder), Crash(at), epochs=4)
+    before = files(folder)
+    with pytest.raises(ValueError, match=rf"step {3 * at - 3}, .* of step {3 * at}: "):
+        train_by_hand(model, TrajectoryRecorder(folder), epochs=4, initial_epoch=at - 1)
+    assert files(folder) == before
+    trajectory = TeacherTrajectory(folder)
+    trajectory.load(-1, model)
+    train_by_hand(
+        model, TrajectoryRecorder(folder), epochs=4, initial_epoch=trajectory[-1].epoch
+    )
+    assert steps(folder) == steps(whole)
+    assert same(
+        TeacherTrajectory(folder).load(-1).get_weights(),
+        TeacherTrajectory(whole).load(-1).get_weights(),
+    )
+    # Weights that went nowhere are not an epoch ahead.
+    frozen = tmp_path / "frozen"
+    for epochs, first in ((2, 0), (3, 1)):
+        recorder = TrajectoryRecorder(frozen)
+        callbacks = keras.callbacks.CallbackList([recorder], model=model, steps=1)
+        callbacks.on_train_begin()
+        for epoch in range(first, epochs):
+            callbacks.on_epoch_begin(epoch)
+            callbacks.on_train_batch_begin(0)
+            callbacks.on_train_batch_end(0)
+            callbacks.on_epoch_end(epoch)
+
+
+def test_a_disk_that_is_full(tmp_path):
+    """HDF5 itself ends the process where it closes a file that has no room."""
+    resource = pytest.importorskip("resource")
+    recorder = TrajectoryRecorder(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    class Full(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (8_000, before[1]))
+
+    model = make_teacher()
+    try:
+        with pytest.raises(OSError, match=r"step-00000009.*cannot be written: File"):
+            train_by_hand(model, recorder, Full(), epochs=4)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    trajectory = TeacherTrajectory(tmp_path)
+    trajectory.check()
+    assert steps(tmp_path) == [3, 6]
+    trajectory.load(-1, model)
+    train_by_hand(model, TrajectoryRecorder(tmp_path), epochs=4, initial_epoch=2)
+    assert steps(tmp_path) == [3, 6, 9, 12]

@@ -5,6 +5,7 @@ from pathlib import Path
 from unittest import mock
 
 import keras
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from keras_kd.teachers.schedules import (
     AtEpochs,
     EqualEpochs,
     NearestLater,
+    PhaseTransition,
     Progress,
     as_hold,
     as_schedule,
@@ -22,8 +24,9 @@ from keras_kd.teachers.trajectory.manifest import Checkpoint, Manifest
 from keras_kd.teachers.trajectory.reader import TeacherTrajectory
 
 
-def trajectory_at(steps, total_steps=None):
+def trajectory_at(steps, total_steps=None, losses=()):
     """A trajectory with checkpoints at `steps`; the clock reads no weights."""
+    metrics = [{"loss": loss} for loss in losses] or [{}] * len(steps)
     manifest = Manifest(
         folder=Path("nowhere"),
         model={},
@@ -32,7 +35,7 @@ def trajectory_at(steps, total_steps=None):
         total_steps=steps[-1] if total_steps is None else total_steps,
         ema=None,
         checkpoints=tuple(
-            Checkpoint(i, step, 0, {}, Path(f"{step}"), 0, "", None, 0)
+            Checkpoint(i, step, 0, metrics[i], Path(f"{step}"), 0, "", None, 0)
             for i, step in enumerate(steps)
         ),
     )
@@ -130,6 +133,67 @@ def test_equal_epochs_with_hold_and_a_remainder():
     assert used == [0, 0, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2]
 
 
+@pytest.mark.parametrize("middle", [30, 50, 80])
+def test_the_phase_transition_of_a_logistic_loss(middle):
+    """Its steepest moment is known; a recorded loss is the mean over an epoch."""
+
+    def integral(t):  # of 1 / (1 + exp((t - middle) / 6))
+        return -6 * np.logaddexp(0, -(t - middle) / 6)
+
+    steps = range(10, 110, 10)
+    losses = [(integral(t) - integral(t - 10)) / 10 for t in steps]
+    trajectory = trajectory_at(list(steps), losses=losses)
+    assert trajectory[PhaseTransition.transition(trajectory)].step == middle
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    steps_lists.filter(lambda steps: len(steps) > 1),
+    st.randoms(use_true_random=False),
+)
+def test_the_steepest_drop_among_uneven_checkpoints(steps, random):
+    losses = np.array([random.random() for _ in steps]) - 2 * np.arange(len(steps))
+    slopes = -np.diff(losses) / np.diff(steps)
+    found = PhaseTransition.transition(trajectory_at(steps, losses=losses.tolist()))
+    assert slopes[found] == pytest.approx(slopes.max(), rel=1e-9)
+
+
+def test_phase_transition_takes_the_halves():
+    steps, losses = [1, 2, 3, 4], [3.0, 2.9, 1.0, 0.9]
+    trajectory = trajectory_at(steps, losses=losses)
+
+    def used(total, hold=Fraction(0)):
+        return [
+            checkpoint_index(PhaseTransition(), t, 0, total, trajectory, hold)
+            for t in range(total)
+        ]
+
+    assert used(6) == [1, 1, 1, 3, 3, 3]
+    assert used(5) == [1, 1, 1, 3, 3]
+    # Of the five that are not held.
+    assert used(10, Fraction(1, 2)) == [1] * 3 + [3] * 7
+
+
+def test_phase_transition_without_some_losses():
+    def transition(*losses):
+        steps = [10 * (i + 1) for i in range(len(losses))]
+        return PhaseTransition.transition(trajectory_at(steps, losses=losses))
+
+    # From the first to the third it falls by 0.2 a step, and then by 0.1.
+    assert transition(9.0, None, 5.0, 4.0) == 0
+    assert transition(5.0, None, 4.0, 3.0) == 2
+    assert transition(3.0, 2.0, 1.0) == 0
+    assert transition(1.0, 9.0, 8.0, 9.0) == 1
+
+
+@pytest.mark.wrong_input
+@pytest.mark.parametrize("losses", [(), (1.0, None), (1.0, 1.0), (1.0, 2.0)])
+def test_no_phase_transition(losses):
+    trajectory = trajectory_at([1, 2], losses=losses)
+    with pytest.raises(ValueError, match=r"recorded `loss` falls.* Received: 2 checkp"):
+        PhaseTransition().check(trajectory)
+
+
 def test_pairs():
     trajectory = trajectory_at([1, 2, 3])
     schedule = as_schedule([(0, 1), (2, 0), (5, -1)])
@@ -152,6 +216,7 @@ def test_a_callable_receives_progress_and_trajectory():
     assert len(seen) == 1
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("returned", [3, -4, 1.0, None, True, "0"])
 def test_a_callable_that_returns_no_index(returned):
     with pytest.raises(ValueError, match=r"At step 5 `schedule` must return .* \[-3, "):
@@ -166,12 +231,14 @@ def test_hold_is_exact(hold, expected):
     assert as_hold(hold) == (Fraction(999, 1000) if expected is None else expected)
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("hold", [1, 1.0, -0.1, 2, float("nan"), float("inf"), None])
 def test_hold_out_of_range(hold):
     with pytest.raises(ValueError, match=r"`hold` must be in \[0, 1\). Received: hold"):
         as_hold(hold)
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize(
     "pairs",
     [[], [(1, 0)], [(0, 0), (0, 1)], [(0, 0), (5, 1), (3, 2)], [(0, 0.5)], [0, 1]],
@@ -181,6 +248,7 @@ def test_wrong_pairs(pairs):
         as_schedule(pairs)
 
 
+@pytest.mark.wrong_input
 @pytest.mark.parametrize("schedule", ["nearest", 3, EqualEpochs, {0: 1}])
 def test_a_schedule_of_a_wrong_type(schedule):
     with pytest.raises(TypeError, match="`schedule` must be"):
@@ -188,7 +256,8 @@ def test_a_schedule_of_a_wrong_type(schedule):
 
 
 @pytest.mark.parametrize(
-    "schedule", [NearestLater(), EqualEpochs(), AtEpochs([(0, 0), (2, -1)])]
+    "schedule",
+    [NearestLater(), EqualEpochs(), PhaseTransition(), AtEpochs([(0, 0), (2, -1)])],
 )
 def test_schedules_serialise(schedule):
     config = keras.saving.serialize_keras_object(schedule)
@@ -197,6 +266,7 @@ def test_schedules_serialise(schedule):
     assert again.get_config() == schedule.get_config()
 
 
+@pytest.mark.wrong_input
 def test_at_step_out_of_range():
     trajectory = trajectory_at([1])
     with pytest.raises(ValueError, match=r"`step` must be >= 0. Received: step=-1"):

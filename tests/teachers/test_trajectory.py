@@ -140,6 +140,7 @@ def test_half_precision_and_integer_weights(tmp_path):
 # What is broken, and what the one error says.
 
 
+@pytest.mark.wrong_input
 def test_no_trajectory(tmp_path):
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(FileNotFoundError, match=r"trajectory.*json is missing"):
@@ -165,6 +166,7 @@ BROKEN_MANIFESTS = {
 }
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("reason", BROKEN_MANIFESTS)
 def test_an_unreadable_manifest(trajectory, reason):
     path = trajectory.folder / "trajectory.json"
@@ -176,6 +178,7 @@ def test_an_unreadable_manifest(trajectory, reason):
         TeacherTrajectory(trajectory.folder)
 
 
+@pytest.mark.attack
 def test_a_manifest_names_files_of_its_folder_only(trajectory, tmp_path):
     path = trajectory.folder / "trajectory.json"
     content = json.loads(path.read_text())
@@ -186,6 +189,7 @@ def test_a_manifest_names_files_of_its_folder_only(trajectory, tmp_path):
         TeacherTrajectory(trajectory.folder)
 
 
+@pytest.mark.wrong_input
 def test_an_empty_trajectory(trajectory):
     path = trajectory.folder / "trajectory.json"
     content = json.loads(path.read_text())
@@ -217,6 +221,7 @@ def exchange(file):
     file.write_bytes(next_file.read_bytes())
 
 
+@pytest.mark.damage
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
@@ -241,6 +246,7 @@ def test_a_damaged_file(trajectory, damage, reason):
     assert not same(before, model.get_weights())
 
 
+@pytest.mark.damage
 def test_a_file_of_another_model_under_the_right_checksum(trajectory, tmp_path):
     other = record(tmp_path / "other", make_teacher(units=7))
     for name in ("size", "sha256"):
@@ -257,6 +263,7 @@ def test_a_file_of_another_model_under_the_right_checksum(trajectory, tmp_path):
     assert same(before, model.get_weights())
 
 
+@pytest.mark.wrong_input
 def test_a_model_that_does_not_fit(trajectory):
     renamed = keras.Sequential(
         [keras.Input((5,)), keras.layers.Dense(4, name="another")]
@@ -280,6 +287,7 @@ def test_a_model_that_does_not_fit(trajectory):
         assert same(before, model.get_weights())
 
 
+@pytest.mark.wrong_input
 def test_weights_that_are_not_finite(tmp_path):
     model = make_teacher()
     model.get_layer("norm").moving_mean.assign([0.0, np.inf, 0.0, 0.0])

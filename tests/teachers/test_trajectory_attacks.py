@@ -74,6 +74,7 @@ MADE_UP = {
 }
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("attack", MADE_UP)
 def test_a_manifest_that_is_made_up(trajectory, tmp_path, attack):
     path = trajectory.folder / "trajectory.json"
@@ -98,6 +99,7 @@ TEXTS = {
 }
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize("attack", TEXTS)
 def test_a_manifest_that_is_no_json(trajectory, tmp_path, attack):
     path = trajectory.folder / "trajectory.json"
@@ -155,6 +157,7 @@ def link_of_a_group(file, outside):
     file["layers/dense"] = h5py.ExternalLink(str(outside), "/")
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize(
     "attack",
     [external_link, soft_link, external_storage, virtual, claims, link_of_a_group],
@@ -185,6 +188,7 @@ def test_weights_that_refer_elsewhere(trajectory, tmp_path, attack):
     assert everything(tmp_path) == before
 
 
+@pytest.mark.attack
 def test_a_checkpoint_that_is_a_link(trajectory, tmp_path):
     outside = tmp_path / "outside.weights.h5"
     shutil.move(trajectory[0].file, outside)
@@ -194,6 +198,7 @@ def test_a_checkpoint_that_is_a_link(trajectory, tmp_path):
             use()
 
 
+@pytest.mark.attack
 def test_variables_that_no_file_holds(trajectory):
     path = trajectory.folder / "trajectory.json"
     content = json.loads(path.read_text())
@@ -204,6 +209,7 @@ def test_variables_that_no_file_holds(trajectory):
         TeacherTrajectory(trajectory.folder).load(0)
 
 
+@pytest.mark.attack
 def test_a_config_that_wants_to_run_code(trajectory, tmp_path):
     code = keras.layers.Lambda(lambda x: x.undefined)
     config = keras.saving.serialize_keras_object(code)
@@ -219,6 +225,7 @@ def test_a_config_that_wants_to_run_code(trajectory, tmp_path):
         TeacherTrajectory.from_files([tmp_path / "code.keras"])
 
 
+@pytest.mark.attack
 @pytest.mark.parametrize(
     "name", ["trajectory.json.tmp", "step-00000003.tmp.weights.h5"]
 )

@@ -77,6 +77,7 @@ def test_a_file_that_changes_is_noticed(saved, tmp_path):
         trajectory.load(0)
 
 
+@pytest.mark.wrong_input
 def test_refused(saved, tmp_path):
     files, model = saved
     broken = tmp_path / files[0].name
@@ -111,6 +112,7 @@ def test_refused(saved, tmp_path):
             from_files(files)
 
 
+@pytest.mark.wrong_input
 def test_a_file_of_a_diverged_teacher(tmp_path):
     model = make_teacher()
     model.get_layer("logits").bias.assign([0.0, np.nan, 0.0])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Records = list[dict[str, Any]]
 _PREFIX = "complexity_"
 # One for each method.
-_MARKERS = "os^Dvx+*<>Pd"
+_MARKERS = "os^Dvx+*<h>Pd"
 
 
 def complexity(records: Records) -> Figure | None:

@@ -41,7 +41,7 @@ class Architecture:
 
     Attributes:
         network: a name in `keras_kd.experiments.NETWORKS`.
-        width: multiple of its filters, for those that have one.
+        width: multiple of its filters or units, for those that have one.
     """
 
     network: str

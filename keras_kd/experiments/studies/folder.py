@@ -30,7 +30,9 @@ def keep_recipe(recipe: Recipe, file: Path) -> None:
     if not file.exists():
         write_record(file, identity)
         return
-    held = read_held(file)
+    # Of a release that had no such field: as it is by default.
+    defaults = json.loads(json.dumps(Recipe.defaults()))
+    held = {**defaults, **read_held(file)}
     for name in identity.keys() | held.keys():
         if identity.get(name) != held.get(name):
             raise ValueError(

@@ -19,6 +19,8 @@ class Method:
             checkpoint.
         anchors: how many checkpoints are used, at equal distances and for equal numbers
             of epochs; `None` for all that there are.
+        transition: whether the checkpoint in the steepest drop of the teacher's loss is
+            used, and then the last one.
         teacher: who it is: the recipe's teacher; its assistant, a network of a size
             between, that was distilled from the teacher; or the student's own
             architecture, trained on the labels.
@@ -31,6 +33,7 @@ class Method:
     stop: float = 1.0
     hold: float = 0.0
     anchors: int | None = None
+    transition: bool = False
     teacher: Literal["teacher", "assistant", "itself"] = "teacher"
 
     @property
@@ -46,7 +49,7 @@ class Method:
     @property
     def spaced(self) -> bool:
         """Whether it depends on how often the teacher was recorded."""
-        return self.online and self.anchors is None
+        return self.online and self.anchors is None and not self.transition
 
 
 METHODS: dict[str, Method] = {
@@ -71,6 +74,12 @@ METHODS: dict[str, Method] = {
     # Jin et al., ICCV 2019 (route-constrained optimisation).
     "equal_epochs": Method(
         "four checkpoints for equal numbers of epochs", "online", anchors=4
+    ),
+    # Panigrahi et al., ICLR 2025.
+    "phase_transition": Method(
+        "the checkpoint in the steepest drop of the teacher's loss, then the last",
+        "online",
+        transition=True,
     ),
     # Mirzadeh et al., AAAI 2020.
     "assistant": Method("an assistant of a size between", "fixed", teacher="assistant"),

@@ -14,6 +14,10 @@ from keras_kd.files import is_name
 
 # Of temperatures and learning rates: its square is still a float32.
 _LARGEST = 1e18
+# What two runs of one study may differ in.
+_NO_IDENTITY = ("seeds", "about", "from_paper", "recalled")
+# What no command line changes.
+_NOT_SET = ("data", "name", "from_paper", "recalled")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +43,8 @@ class Recipe:
         higher_learning_rates: further ones to choose from, ascending, each tried only
             while the highest so far was the best.
         teacher_learning_rate: of the teacher, and of an assistant.
+        milestones: shares of every training after which its learning rate is a tenth of
+            what it was; empty for a short warm-up and cosine decay.
         ema: decay, per step, of the averaged trajectory.
         assistant: between teacher and student, for `"assistant"`.
         ntk_images: training images on which the final student's NTK is compared with
@@ -47,6 +53,10 @@ class Recipe:
             targets is measured after each epoch of an online student's training; 0
             for none.
         seeds: how many repetitions.
+        from_paper: names of the settings that are the paper's, by what is public of it;
+            those of the data as `data.n_train`.
+        recalled: names of those that are said to be the paper's, which nothing public
+            confirms. All others are ours.
     """
 
     name: str
@@ -63,11 +73,14 @@ class Recipe:
     learning_rates: tuple[float, ...] = (0.1,)
     higher_learning_rates: tuple[float, ...] = ()
     teacher_learning_rate: float = 0.1
+    milestones: tuple[float, ...] = ()
     ema: float = 0.99
     assistant: Architecture | None = None
     ntk_images: int = 0
     complexity_images: int = 0
     seeds: int = 3
+    from_paper: tuple[str, ...] = ()
+    recalled: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require(is_name(self.name), "name", self.name, "a name for a file")
@@ -105,6 +118,20 @@ class Recipe:
             ]
             different = len(set(named)) == len(named)
             _require(different, name, ", ".join(named), "different from each other")
+        _require(
+            all(a < b for a, b in itertools.pairwise((0, *self.milestones, 1))),
+            "milestones",
+            self.milestones,
+            "ascending shares between 0 and 1",
+        )
+        settings = [*kinds_of(type(self)), *_kinds_of_data()]
+        for name in ("from_paper", "recalled"):
+            _require(
+                set(getattr(self, name)) <= set(settings),
+                name,
+                getattr(self, name),
+                f"names among {settings}",
+            )
         _require(0 < self.ema < 1, "ema", self.ema, "between 0 and 1")
         _require(
             self.assistant is not None or "assistant" not in self.methods,
@@ -219,12 +246,33 @@ class Recipe:
         return settings * (len(self.learning_rates) + self.seeds - 1)
 
     @property
+    def origins(self) -> dict[str, str]:
+        """Of each setting `"paper"`, `"paper, recalled"` or `"ours"`.
+
+        Whether the images are the paper's is said of the data's own settings.
+        """
+        said = dict.fromkeys(self.from_paper, "paper")
+        said |= dict.fromkeys(self.recalled, "paper, recalled")
+        names = [n for n in self.identity if n not in ("name", "data")]
+        return {n: said.get(n, "ours") for n in (*_kinds_of_data(), *names, "seeds")}
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What two runs must share to be one study: all but the number of seeds."""
         record = dataclasses.asdict(self)
-        for name in ("seeds", "about"):
+        for name in _NO_IDENTITY:
             del record[name]
         return record
+
+    @classmethod
+    def defaults(cls) -> dict[str, Any]:
+        """What `identity` holds where nothing else was said."""
+        return {
+            field.name: field.default
+            for field in dataclasses.fields(cls)
+            if field.default is not dataclasses.MISSING
+            and field.name not in _NO_IDENTITY
+        }
 
     @classmethod
     def of_identity(cls, identity: Mapping[str, Any]) -> Self:
@@ -246,20 +294,21 @@ class Recipe:
         Args:
             settings: `{field: value}`: numbers, names, or several with commas between;
                 an architecture is `lenet5` or `lenet5:0.5`, its width after the colon;
-                `data.n_train` and the like change all data.
+                `data.n_train` and the like change all data. What is set here is the
+                paper's no longer.
 
         Raises:
             ValueError: there is no such field, or its value is of another kind.
         """
         kinds = kinds_of(type(self))
-        of_data = {f"data.{name}": kind for name, kind in kinds_of(Data).items()}
+        of_data = _kinds_of_data()
         changes: dict[str, Any] = {}
         data = self.data
         for key, text in settings.items():
-            if key in ("data", "name"):
+            if key in _NOT_SET:
                 raise ValueError(
-                    f"`{key}` cannot be set; its parts can be, such as data.n_train. "
-                    f"Received: {key}={text}"
+                    f"`{key}` cannot be set; parts of `data` can be, such as "
+                    f"data.n_train. Received: {key}={text}"
                 )
             if key in of_data:
                 part = {key.removeprefix("data."): value_of(key, text, of_data[key])}
@@ -271,7 +320,14 @@ class Recipe:
                     "A recipe must be set by its fields, "
                     f"{', '.join([*kinds, *of_data])}. Received: {key}={text}"
                 )
+        for name in ("from_paper", "recalled"):
+            changes[name] = tuple(n for n in getattr(self, name) if n not in settings)
         return dataclasses.replace(self, data=data, **changes)
+
+
+def _kinds_of_data() -> dict[str, Any]:
+    """The settings of the data as they are named on a command line."""
+    return {f"data.{name}": kind for name, kind in kinds_of(Data).items()}
 
 
 def _require(condition: bool, name: str, received: object, expected: str) -> None:

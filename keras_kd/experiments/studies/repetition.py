@@ -137,6 +137,7 @@ class Repetition:
             images.validation,
             epochs=recipe.epochs,
             learning_rate=cell.learning_rate,
+            milestones=recipe.milestones,
             loss=loss,
             callbacks=[*callbacks, *self.watched(str(cell), recipe.epochs)],
             snapshot=snapshot,

@@ -37,6 +37,7 @@ from keras_kd.teachers import (
     TeacherTrajectory,
     TrajectoryRecorder,
 )
+from keras_kd.teachers.schedules import PhaseTransition
 
 
 class Supervision(NamedTuple):
@@ -118,9 +119,11 @@ class Teachers:
             return self._test_logits(name)
 
         if method.online:
-            schedule = checkpoint_of_epochs(
-                len(trajectory), self.recipe.epochs, cell.spacing, method.anchors
-            )
+            schedule: Any = PhaseTransition()
+            if not method.transition:
+                schedule = checkpoint_of_epochs(
+                    len(trajectory), self.recipe.epochs, cell.spacing, method.anchors
+                )
             online = OnlineTeacher(source, schedule, hold=method.hold)
             return Supervision(
                 source if source is not trajectory else trajectory.load(-1),
@@ -207,6 +210,7 @@ class Teachers:
             self.images.validation,
             epochs=recipe.teacher_epochs,
             learning_rate=recipe.teacher_learning_rate,
+            milestones=recipe.milestones,
             callbacks=[*recorders, *self._watched(label, recipe.teacher_epochs)],
             snapshot=snapshot,
         )
@@ -277,6 +281,7 @@ class Teachers:
                 self.images.validation,
                 epochs=recipe.epochs,
                 learning_rate=recipe.teacher_learning_rate,
+                milestones=recipe.milestones,
                 callbacks=self._watched(label, recipe.epochs),
                 snapshot=snapshot,
             )

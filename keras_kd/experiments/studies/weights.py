@@ -6,6 +6,7 @@ import keras
 
 from keras_kd.experiments.studies.seals import check_sealed, damaged, write_sealed
 from keras_kd.files import replacing
+from keras_kd.keras_internals import weights_file
 
 _WAY_OUT = "Delete it: the network is trained again."
 
@@ -15,7 +16,7 @@ def save_weights(model: keras.Model, file: Path) -> None:
 
     def write() -> None:
         with replacing(file) as part:
-            model.save_weights(part)
+            part.write_bytes(weights_file(model))
 
     write_sealed(file, write)
 

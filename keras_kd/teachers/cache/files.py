@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from keras_kd.files import write_array
+from keras_kd.files import FULL_DISK, make_file, write_array
 from keras_kd.teachers.cache.manifest import MANIFEST_NAME, Spec
 from keras_kd.teachers.cache.packing import Packing
 
@@ -72,6 +72,7 @@ def allocate(path: Path, shape: tuple[int, ...], dtype: str) -> None:
     """
     # Nothing is written through a name that is there: it may be a link.
     path.unlink(missing_ok=True)
+    make_file(path)
     try:
         array = np.lib.format.open_memmap(path, "w+", np.dtype(dtype), shape)
         del array
@@ -82,7 +83,7 @@ def allocate(path: Path, shape: tuple[int, ...], dtype: str) -> None:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     except OSError as error:
         path.unlink(missing_ok=True)
-        if error.errno != errno.ENOSPC:
+        if error.errno not in FULL_DISK:
             raise
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         raise full_disk(path.parent, size, None) from error
@@ -141,6 +142,6 @@ def save(path: Path, array: np.ndarray) -> None:
     try:
         write_array(path, array)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno not in FULL_DISK:
             raise
         raise full_disk(path.parent, array.nbytes, None) from error

@@ -1,5 +1,6 @@
 """Data whose batches carry what the teacher says of them."""
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -72,10 +73,13 @@ class JoinedData(DataAdapter):
         # TensorFlow is there, or this would not be asked for.
         from keras_kd.backend.tf_data import join
 
-        logits, taps = self._words.shapes
+        # TensorFlow keeps the functions of a pipeline for good; the words, and the
+        # distiller with them, are not to stay for that.
+        words, training = weakref.proxy(self._words), self._training
+        logits, taps = words.shapes
 
         def look_up(inputs: Any, labels: Any, stage: int) -> list[np.ndarray]:
-            found, tapped = self._words.look_up(inputs, labels, stage)
+            found, tapped = words.look_up(inputs, labels, stage)
             return [*found, *(tapped[path] for path in taps)]
 
         def joined(x: Any, found: list[Any]) -> Joined:
@@ -84,12 +88,12 @@ class JoinedData(DataAdapter):
 
         return join(
             self._inner.get_tf_dataset(),
-            lambda: self._words.stages(self._training),
+            lambda: words.stages(training),
             look_up,
             [*logits, *taps.values()],
             joined,
-            self._words.compares_labels,
-            self._words.view,
+            words.compares_labels,
+            lambda inputs: words.view(inputs),
         )
 
     def _joined(self, batches: Any) -> Iterator[Any]:

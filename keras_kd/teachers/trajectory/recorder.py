@@ -39,7 +39,9 @@ class TrajectoryRecorder(keras.callbacks.Callback):
     the recorder first, `callbacks=[recorder, backup]`, that cannot happen.
 
     A kill can also leave a backup that `BackupAndRestore` itself cannot read
-    (`JSONDecodeError`, or an error of HDF5, as `fit` begins);
+    (`JSONDecodeError`, or an error of HDF5, as `fit` begins), or one whose weights are
+    an epoch ahead of what it says, which the recorder refuses where it comes first in
+    `callbacks` (without `ema` and `overwrite`);
     `BackupAndRestore(..., double_checkpoint=True)` makes it rarer. Delete its folder
     then, and go on from the trajectory, with an optimizer that begins anew:
     `trajectory = keras_kd.TeacherTrajectory(folder)`,
@@ -185,7 +187,9 @@ class TrajectoryRecorder(keras.callbacks.Callback):
         return self._epoch_start + self._accounted
 
     def _begin(self, epoch: int) -> None:
-        self._steps_per_epoch = self._writer.begin(epoch, self._steps_per_epoch)
+        self._steps_per_epoch = self._writer.begin(
+            epoch, self._steps_per_epoch, self.model
+        )
         self._epoch_start = epoch * (self._steps_per_epoch or 0)
         self._accounted = 0
         self._due = self.spacing.next_due(self._position(epoch))

@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_kd.arguments import check_folder
 from keras_kd.files import make_folder, replacing, sha256
+from keras_kd.keras_internals import weights_file
 from keras_kd.teachers.trajectory.architecture import (
     first_difference,
     model_config,
@@ -99,7 +100,9 @@ class TrajectoryWriter:
         checkpoints = self._manifest.checkpoints
         return checkpoints[-1] if checkpoints else None
 
-    def begin(self, epoch: int, steps_per_epoch: int | None) -> int | None:
+    def begin(
+        self, epoch: int, steps_per_epoch: int | None, model: keras.Model
+    ) -> int | None:
         """Makes the folder ready for a training that begins at `epoch`.
 
         Keeps what was recorded up to then and removes the rest.
@@ -107,6 +110,7 @@ class TrajectoryWriter:
         Args:
             epoch: the epoch at which training begins or is resumed.
             steps_per_epoch: batches per epoch, `None` where unknown.
+            model: the teacher, with the weights that training begins with.
 
         Returns:
             Batches per epoch, from the former recording where it was not known.
@@ -140,6 +144,7 @@ class TrajectoryWriter:
                     output_kinds = former.output_kinds
         if former is not None and not self._overwrite:
             _check_may_cut(former, len(kept), epoch)
+            self._check_backup(former, kept, start, model)
         self._manifest = dataclasses.replace(
             self._manifest,
             steps_per_epoch=steps_per_epoch,
@@ -208,6 +213,39 @@ class TrajectoryWriter:
                     f"with {name}={before}. Resume as before, or begin at epoch 0."
                 )
 
+    def _check_backup(
+        self,
+        former: Manifest,
+        kept: tuple[Checkpoint, ...],
+        start: int,
+        model: keras.Model,
+    ) -> None:
+        """Refuses weights of the next checkpoint: an epoch would be trained twice.
+
+        `BackupAndRestore` writes weights first and their epoch then; a kill falls
+        between the two now and then.
+        """
+        later = former.checkpoints[len(kept) : len(kept) + 1]
+        if former.ema is not None or not later or former.finished:
+            return
+        now = [keras.ops.convert_to_numpy(v.value) for v in model.weights]
+        same = []
+        for checkpoint in (*later, *kept[-1:]):
+            try:
+                there = self._read(checkpoint)
+            except (ValueError, FileNotFoundError):
+                there = []
+            same.append(len(there) == len(now) and all(map(np.array_equal, there, now)))
+        if same[0] and not any(same[1:]):
+            raise ValueError(
+                "A training must be resumed with the weights of its step. Received: "
+                f"step {start}, and the weights that '{former.folder}' holds of step "
+                f"{later[0].step}: a backup (`BackupAndRestore`) of which a kill has "
+                "left one half. Delete it, and go on from the trajectory: "
+                "`TeacherTrajectory(folder).load(-1, teacher)` and "
+                f"`fit(..., initial_epoch={former.checkpoints[-1].epoch})`."
+            )
+
     def read_last(self) -> list[np.ndarray]:
         """The weights of the last checkpoint.
 
@@ -216,8 +254,11 @@ class TrajectoryWriter:
             FileNotFoundError: it is missing.
         """
         assert self.last is not None
+        return self._read(self.last)
+
+    def _read(self, checkpoint: Checkpoint) -> list[np.ndarray]:
         with keras.device("cpu"):
-            read_weights(self.last, self._copy)
+            read_weights(checkpoint, self._copy)
         return [keras.ops.convert_to_numpy(v.value) for v in self._copy.weights]
 
     def write(
@@ -250,7 +291,7 @@ class TrajectoryWriter:
         assert self._hold is not None
         self._hold.check()
         with replacing(path) as temporary:
-            self._copy.save_weights(temporary)
+            temporary.write_bytes(weights_file(self._copy))
             size, digest = temporary.stat().st_size, sha256(temporary)
 
         checkpoint = Checkpoint(
