@@ -87,7 +87,6 @@ def check(label, oracle, dtype, ways):
         raise
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("label", GROUPS)
 def test_exact(label, oracle):
     def ways(model, x, jacobians):
@@ -118,6 +117,7 @@ def test_exact(label, oracle):
         check(label, oracle, "float64", ways)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("label", IN_FLOAT32)
 def test_float32(label, oracle):
     def ways(model, x, jacobians):
@@ -129,8 +129,6 @@ def test_float32(label, oracle):
     check(label, oracle, "float32", ways)
 
 
-# XLA's ordinary optimisations cost attention a digit of float64.
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize(
     "name",
     ["conv2d_strided_same", "multi_head_attention", "embedding", "lstm", "dict_inputs"],

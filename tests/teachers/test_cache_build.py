@@ -14,6 +14,8 @@ from keras_kd import SupervisionCache, TeacherTrajectory, TrajectoryRecorder
 from keras_kd.datasets import Batches
 from keras_kd.teachers.cache import files as cache_files
 
+pytestmark = pytest.mark.one_backend
+
 
 @pytest.fixture(scope="module")
 def teacher():
