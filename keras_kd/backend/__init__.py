@@ -14,6 +14,7 @@ _backend = importlib.import_module(f"keras_kd.backend.{keras.backend.backend()}"
 
 SLOW_MAX_POOLING_GRADIENT = _backend.SLOW_MAX_POOLING_GRADIENT
 WeightAverage = _backend.WeightAverage
+call_with_state = _backend.call_with_state
 compile_capture = _backend.compile_capture
 compile_forward = _backend.compile_forward
 compile_gradients = _backend.compile_gradients
@@ -36,6 +37,7 @@ trace_scope = _backend.trace_scope
 __all__ = [
     "SLOW_MAX_POOLING_GRADIENT",
     "WeightAverage",
+    "call_with_state",
     "compile_capture",
     "compile_forward",
     "compile_gradients",

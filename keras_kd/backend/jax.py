@@ -209,6 +209,43 @@ class _WithTeacher:
         return self._teacher_values(), batch
 
 
+def call_with_state(
+    model: keras.Model, function: Callable[[Any], Any], inputs: Any, state: list[Any]
+) -> tuple[Any, list[Any]]:
+    """`function(inputs)` in a step, with its state in the step's.
+
+    Args:
+        model: whose step it is.
+        function: a layer that the model tracks, or a callable.
+        inputs: structure of tensors.
+        state: what the step is passed.
+
+    Returns:
+        The outputs, and the state with what has moved on.
+
+    Raises:
+        ValueError: a variable moves on that the model does not track.
+    """
+    (trainable, non_trainable, *others), *rest = state
+    variables = model.non_trainable_variables
+    known = [
+        *zip(model.trainable_variables, trainable, strict=True),
+        *zip(variables, non_trainable, strict=True),
+    ]
+    scope = keras.StatelessScope(known)
+    with scope:
+        outputs = function(inputs)
+    if set(scope.state_mapping) - {id(variable) for variable, _ in known}:
+        raise ValueError(
+            "`augment` must be a layer where it has state: under JAX the same random "
+            f"numbers would come in every step. Received: {function!r}, which changes "
+            "variables that no layer tracks. Pass the layer itself, or make the "
+            "`keras.random.SeedGenerator` an attribute of a layer."
+        )
+    moved = [scope.get_current_value(variable) for variable in variables]
+    return outputs, [(trainable, moved, *others), *rest]
+
+
 def split_teacher_state(data: Any) -> tuple[Any, Any]:
     """`(state, batch)`, as `supervised_train_function` joined them."""
     state, batch = data

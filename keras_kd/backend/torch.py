@@ -313,6 +313,23 @@ def _looped_gradients(
     return [torch.stack(same, dim=1) for same in zip(*examples, strict=True)]
 
 
+def call_with_state(
+    model: keras.Model, function: Callable[[Any], Any], inputs: Any, state: list[Any]
+) -> tuple[Any, list[Any]]:
+    """`function(inputs)` in a step; its state is in its variables.
+
+    Args:
+        model: whose step it is.
+        function: a layer that the model tracks, or a callable.
+        inputs: structure of tensors.
+        state: is passed to no step here.
+
+    Returns:
+        The outputs, and `state`.
+    """
+    return function(inputs), state
+
+
 def split_teacher_state(data: Any) -> tuple[None, Any]:
     """`(state, batch)`: the teacher's variables are read where they lie."""
     return None, data

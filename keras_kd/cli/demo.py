@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def command(
-    dataset: Annotated[DemoName, typer.Option(help="Real images.")] = "digits",
-    seeds: Annotated[int, typer.Option(min=1, help="Repetitions.")] = 2,
+    dataset: Annotated[DemoName, typer.Option(help="Real images.")] = "digits_overlay",
+    seeds: Annotated[int, typer.Option(min=1, help="Repetitions.")] = 3,
     out: Annotated[
         Path, typer.Option(help="Folder to write to.", callback=folder_to_write)
     ] = Path("runs/demo"),
@@ -72,3 +72,11 @@ def _print_table(runs: dict[str, list[Run]]) -> None:
             f"{statistics.fmean(r.seconds for r in of_mode):.0f}",
         )
     console.print(table)
+    if n > 1:
+        gains = [
+            online.accuracy - offline.accuracy
+            for online, offline in zip(runs["online"], runs["offline"], strict=True)
+        ]
+        console.print(
+            f"online - offline, seed by seed: {percent(gains)} points of accuracy"
+        )

@@ -1,5 +1,6 @@
 """`keras-kd recipes`, `run`, `report` and `compare-studies`: whole studies."""
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,9 @@ from rich.table import Table
 from keras_kd.cli.display import console
 from keras_kd.cli.options import DataFolder
 from keras_kd.cli.study_display import StudyDisplay
+from keras_kd.experiments.studies.recipe import Recipe
 from keras_kd.experiments.studies.recipes import RECIPES
+from keras_kd.experiments.studies.settings import written
 
 
 def _recipe(name: str) -> str:
@@ -20,16 +23,46 @@ def _recipe(name: str) -> str:
     return name
 
 
-def recipes() -> None:
-    """List the studies that `run` knows."""
+def _recipe_or_none(name: str | None) -> str | None:
+    return None if name is None else _recipe(name)
+
+
+def recipes(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            help="Show the settings of this one, and which are the paper's.",
+            callback=_recipe_or_none,
+        ),
+    ] = None,
+) -> None:
+    """List the studies that `run` knows, or the settings of one."""
+    if recipe is not None:
+        console.print(_settings(RECIPES[recipe]))
+        return
     table = Table()
     # A name is to be pasted: never cut.
     table.add_column("recipe", overflow="fold")
     table.add_column("students", justify="right")
     table.add_column("what it is for")
-    for recipe in RECIPES.values():
-        table.add_row(recipe.name, str(len(recipe)), recipe.about)
+    for one in RECIPES.values():
+        table.add_row(one.name, str(len(one)), one.about)
     console.print(table)
+
+
+def _settings(recipe: Recipe) -> Table:
+    """A line for each setting: its value, and whose it is."""
+    table = Table(title=recipe.about)
+    for column in ("setting", "value", "whose"):
+        table.add_column(column, overflow="fold")
+    values = dataclasses.asdict(recipe)
+    for name, origin in recipe.origins.items():
+        _, of_data, field = name.rpartition("data.")
+        holders = values["data"] if of_data else [values]
+        # One for all data, or for some another.
+        texts = dict.fromkeys(written(holder[field]) for holder in holders)
+        table.add_row(name, "; ".join(texts), origin)
+    return table
 
 
 def run(

@@ -3,27 +3,27 @@
 from typing import Any, Literal
 
 import keras
-from keras import ops
 
 from keras_kd import backend
-from keras_kd import keras_internals as internals
 from keras_kd.arguments import check_choice, check_fraction
 from keras_kd.distiller import arguments as checks
 from keras_kd.distiller import strings
+from keras_kd.distiller.augmentation import (
+    augmented,
+    build_augment,
+    check_augment,
+    warn_of_random_layers,
+)
 from keras_kd.distiller.data_checks import check_data
 from keras_kd.distiller.first_step import FirstStep
 from keras_kd.distiller.live_numbers import Forwarded, LiveNumbers
 from keras_kd.distiller.logs import DistillationLogs
-from keras_kd.distiller.loss import (
-    DistillationTerms,
-    check_labels_are_there,
-    loss_of_labels,
-    loss_of_teacher,
-)
+from keras_kd.distiller.loss import DistillationTerms
+from keras_kd.distiller.mixture import mixed_loss
 from keras_kd.distiller.output_kinds import OutputKinds
 from keras_kd.distiller.reported import logs_of_batch, logs_of_epoch
 from keras_kd.distiller.saving import arguments_of, config_of
-from keras_kd.distiller.step import Step, current_step, running_step
+from keras_kd.distiller.step import Running, current_step, running_step
 from keras_kd.distiller.supervisor import Supervisor, supervisor_of, telling_cause
 from keras_kd.forward import (
     build_on,
@@ -53,7 +53,8 @@ class Distiller(keras.Model):
     `fit` logs `loss`, `student_loss` (where labels and a compiled loss are given),
     `distillation_loss`, `fidelity` (top-1 agreement with the teacher; for several
     outputs their mean, and `<output>_fidelity` for each; none for values), and
-    `<name>_loss` for each of several distillation losses.
+    `<name>_loss` for each of several distillation losses (`<output>_distillation_loss`
+    where they are named after outputs, whose compiled losses are `<output>_loss`).
 
     Under `tf.distribute.MirroredStrategy` (or `TPUStrategy`, same path) build teacher,
     student and distiller inside `strategy.scope()`. Losses over pairs of examples
@@ -72,6 +73,8 @@ class Distiller(keras.Model):
             `keras.Model(x, {"small": small(x), "large": large(x)})`.
         distillation_losses: one `keras.distillation.DistillationLoss`, a list, or a
             dict of names to losses. `None` means `keras_kd.losses.SoftTargets()`.
+            Each is for all outputs; in a dict by the names of the outputs each is for
+            its own, and an output without one is not distilled.
         distillation_loss_weights: a weight >= 0 for each loss, in the same form.
             `None` means 1 for each.
         alpha: weight of the distillation term, in [0, 1]. It may be assigned to at any
@@ -89,6 +92,11 @@ class Distiller(keras.Model):
             that costs less to run, see `keras_kd.teachers.reduced_precision`. `fit`
             begins by saying how far it agrees with the full one, on the first batch;
             `teacher_agreement` keeps that.
+        augment: a layer (`keras.layers.RandomFlip()`, a `Sequential` of such) or a
+            callable of tensors, without weights to train. In training it changes the
+            inputs of each batch once, not the labels, and teacher and student both see
+            the result. Random numbers come from a layer, or from a `SeedGenerator`
+            that is an attribute of one.
         output_kind: what the outputs mean: `"categorical"` (one class out of several,
             a softmax), `"bernoulli"` (labels that are there or not, sigmoids; one unit
             tells two classes apart) or `"continuous"` (values, without a temperature);
@@ -133,10 +141,12 @@ class Distiller(keras.Model):
         train_teacher: bool = False,
         save_teacher: bool = True,
         teacher_precision: Literal["bfloat16", "int8"] | None = None,
+        augment: Any = None,
         output_kind: OutputKind = None,
         name: str = "distiller",
     ):
         checks.check_models(teacher, student)
+        check_augment(augment, teacher)
         alpha = check_fraction("alpha", alpha, zero=True, one=True)
         check_choice("teacher_outputs", teacher_outputs, FORMS)
         check_choice("student_outputs", student_outputs, FORMS)
@@ -167,16 +177,18 @@ class Distiller(keras.Model):
         self.student = student
         self.train_teacher = train_teacher
         self.save_teacher = save_teacher
+        self.augment = augment
         self.teacher_outputs = teacher_outputs
         self.student_outputs = student_outputs
         self.distillation_loss_names = list(losses)
         self.distillation_losses = list(losses.values())
         # Plain objects, which Keras does not look into.
-        self._logs = DistillationLogs(list(losses))
+        self._logs = DistillationLogs(losses)
         self._numbers = LiveNumbers(alpha, weights, losses)
         self._terms = DistillationTerms(layers, student_outputs, self._logs)
         self._kinds = kinds
         self._first_step = FirstStep()
+        self._running = Running()
         self._supervisor: Supervisor | None = None
         if supervisor is not None:
             self._learn_from(supervisor)
@@ -198,12 +210,13 @@ class Distiller(keras.Model):
 
     @property
     def teacher(self) -> Any:
-        """The teacher. Assign to it to distil from another one, also during `fit`."""
+        """The teacher. Assign another one to it; a model also during `fit`."""
         return self._supervisor.teacher if self._supervisor else None
 
     @teacher.setter
     def teacher(self, teacher: Any) -> None:
-        checks.check_replacement(self, teacher)
+        checks.check_replacement(self, teacher, self._running.now)
+        check_augment(self.augment, teacher)
         form, losses = self.teacher_outputs, self.distillation_losses
         declared = self._kinds.declared_for(teacher)
         self._learn_from(supervisor_of(teacher, form, losses, declared))
@@ -237,9 +250,9 @@ class Distiller(keras.Model):
     def _find_kinds(self, outputs: Any) -> list[Kind | None]:
         self._logs.build(self._kinds.names_of(outputs))
         compiled = self.loss if self.compiled else None
-        return self._kinds.find(
-            outputs, compiled, self._supervisor, self.distillation_losses
-        )
+        losses = self.distillation_loss_names, self.distillation_losses
+        named = dict(zip(*losses, strict=True))
+        return self._kinds.find(outputs, compiled, self._supervisor, named)
 
     def train_step(self, *arguments: Any) -> Any:
         """One step of training; the batch is the last argument."""
@@ -252,6 +265,8 @@ class Distiller(keras.Model):
     def _step(self, step: Any, arguments: tuple[Any, ...], training: bool) -> Any:
         *state, data = arguments
         beside, batch = backend.split_teacher_state(data)
+        if training and self.augment is not None:
+            state, batch = augmented(self, state, batch)
         teacher_state, numbers = beside or (None, None)
         supervision = None
         if self._supervisor is not None:
@@ -294,28 +309,9 @@ class Distiller(keras.Model):
         Outside a training or test step there is no supervision, and the loss is that
         of the labels and the regularisers.
         """
-        step = current_step() or Step(None)
-        rows = ops.shape(keras.tree.flatten(x if x is not None else y_pred)[0])[0]
-        student_loss = loss_of_labels(self, y, y_pred, sample_weight)
-        if student_loss is not None:
-            self._logs.record(self._logs.student_loss, student_loss, rows)
-        terms = []
-        if step.supervision is None:
-            terms += [] if student_loss is None else [student_loss]
-        else:
-            numbers = self._numbers.of_step(step.numbers, y_pred)
-            if self._numbers.mixes_in(student_loss):
-                check_labels_are_there(self, y)
-                terms.append(ops.multiply(1.0 - numbers.alpha, student_loss))
-            if self.train_teacher:
-                terms.append(loss_of_teacher(self, step, y, sample_weight))
-                self._logs.record(self._logs.teacher_loss, terms[-1], rows)
-            batch, find = (y, y_pred, sample_weight), self._find_kinds
-            term = self._terms.total(self._supervisor, step, numbers, find, batch, rows)
-            if self._numbers.mixture != "labels":
-                terms.append(ops.multiply(numbers.alpha, term))
-        terms += [internals.additional_loss(self, loss) for loss in self.losses]
-        return sum(terms) if terms else ops.zeros(())
+        held = (self._logs, self._numbers, self._terms)
+        batch = (x, y, y_pred, sample_weight)
+        return mixed_loss(self, *held, self._find_kinds, batch)
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -364,11 +360,13 @@ class Distiller(keras.Model):
         arguments = dict(locals())
         del arguments["self"], arguments["__class__"]
         check_data(x, y, sample_weight, batch_size, class_weight)
+        checks.check_pairs(batch_size, self.distillation_losses)
         arguments = strings.in_fit(self, arguments)
         supervisor = self._check_ready()
+        build_augment(self.augment, x)
         arguments["callbacks"] = checks.in_order(callbacks)
         arguments = supervisor.prepare_fit(arguments)
-        with telling_cause(supervisor):
+        with telling_cause(supervisor), self._running:
             return super().fit(**arguments)
 
     def evaluate(
@@ -408,6 +406,7 @@ class Distiller(keras.Model):
         self._first_step.begin()
         if self.train_function is not None and not force:
             return
+        warn_of_random_layers(self.student)
         super().make_train_function(force=force)
         step = backend.supervised_train_function(
             self, self.train_function, self._beside_batch, self._first_step.look_at

@@ -12,7 +12,7 @@ from keras_kd.distiller.arguments import check_same_outputs, for_each_student
 from keras_kd.distiller.live_numbers import NumbersOfStep
 from keras_kd.distiller.logs import DistillationLogs
 from keras_kd.distiller.step import Step
-from keras_kd.keras_internals import another_compiled_loss, compiled_loss
+from keras_kd.losses.leafwise import one_per_leaf
 from keras_kd.outputs import Kind, at_least_float32, name_of, to_logits
 from keras_kd.teachers.supervision import TappedOutputs
 
@@ -103,13 +103,28 @@ class DistillationTerms:
                 teacher.compared(getattr(loss, "teacher_layer_name", None)),
             )
             student_side = student.compared(getattr(loss, "student_layer_name", None))
-            value = distillation_term(
-                loss, teacher_side, student_side, y_true, sample_weight, names
-            )
+            sides, beside = (teacher_side, student_side), (y_true, sample_weight, names)
+            place = self._logs.places[i]
+            if place is not None:
+                sides, beside = _of_output(place, loss, sides, beside)
+            value = distillation_term(loss, *sides, *beside)
             self._logs.record_named(i, value, rows)
             total = total + ops.multiply(numbers.weights[i], value)
         self._logs.record(self._logs.distillation_loss, total, rows)
         return total
+
+
+def _of_output(
+    place: int, loss: Any, sides: tuple[Any, Any], beside: tuple[Any, Any, Any]
+) -> tuple[tuple[Any, Any], tuple[Any, Any, Any]]:
+    """What is of one output: the two sides; labels, weights and kinds beside them."""
+    y_true, sample_weight, names = beside
+    outputs = sides[1]
+    if "y_true" in inspect.signature(loss.compute_loss).parameters:
+        y_true = one_per_leaf("y_true", y_true, outputs)[place]
+    weight = one_per_leaf("sample_weight", sample_weight, outputs)[place]
+    teacher, student = (keras.tree.flatten(side)[place] for side in sides)
+    return (teacher, student), (y_true, weight, keras.tree.flatten(names)[place])
 
 
 def distillation_term(
@@ -182,45 +197,3 @@ def _is_scaled(loss: Any, replicas: int) -> bool:
             f"On {replicas} replicas pass `keras.losses.Loss` objects only."
         )
     return any(scaled)
-
-
-def check_labels_are_there(distiller: Any, y: Any) -> None:
-    """Refuses a batch without labels, or a distiller without their loss.
-
-    Raises:
-        ValueError: says what needs them.
-    """
-    if distiller.loss is not None and y is not None:
-        return
-    labels = "missing" if y is None else "given"
-    received = f"Received: loss={distiller.loss}, labels {labels}."
-    if distiller.train_teacher:
-        raise ValueError(
-            "`train_teacher=True` trains the teacher on labels: it needs "
-            f"`compile(loss=...)` and labels in every batch. {received}"
-        )
-    raise ValueError(
-        f"alpha={distiller.alpha} mixes in the loss of the labels, which needs "
-        f"`compile(loss=...)` and labels in every batch. {received} For distillation "
-        "without labels pass alpha=1."
-    )
-
-
-def loss_of_labels(distiller: Any, y: Any, y_pred: Any, sample_weight: Any) -> Any:
-    """The compiled loss of a batch; `None` without labels, or without a loss."""
-    compiled = compiled_loss(distiller)
-    if compiled is None or y is None:
-        return None
-    return compiled(y, y_pred, sample_weight)
-
-
-def loss_of_teacher(distiller: Any, step: Step, y: Any, sample_weight: Any) -> Any:
-    """The loss of the labels of a teacher that is trained along.
-
-    Raises:
-        ValueError: there are no labels, or no loss of them.
-    """
-    check_labels_are_there(distiller, y)
-    names = getattr(distiller.teacher, "output_names", None)
-    compiled = another_compiled_loss(distiller, names)
-    return compiled(y, step.said.outputs, sample_weight)

@@ -15,7 +15,7 @@ def config_of(distiller: Any, kinds: OutputKinds) -> dict[str, Any]:
         kinds: what is known of its outputs.
     """
     serialize = keras.saving.serialize_keras_object
-    names = distiller.distillation_loss_names
+    names, augment = distiller.distillation_loss_names, distiller.augment
     return {
         "teacher": serialize(distiller.teacher) if distiller.save_teacher else None,
         "student": serialize(distiller.student),
@@ -29,6 +29,7 @@ def config_of(distiller: Any, kinds: OutputKinds) -> dict[str, Any]:
         "student_outputs": distiller.student_outputs,
         "train_teacher": distiller.train_teacher,
         "save_teacher": distiller.save_teacher,
+        "augment": augment if augment is None else serialize(augment),
         "output_kind": kinds.declared,
         # What a teacher that is not saved has told is not to be lost.
         "assumed_kinds": kinds.names or kinds.assumed,
@@ -45,6 +46,8 @@ def arguments_of(config: dict[str, Any]) -> tuple[dict[str, Any], Any]:
     deserialize = keras.saving.deserialize_keras_object
     for key in ("teacher", "student"):
         arguments[key] = deserialize(arguments[key])
+    if arguments.get("augment") is not None:
+        arguments["augment"] = deserialize(arguments["augment"])
     losses = arguments["distillation_losses"]
     arguments["distillation_losses"] = {
         name: deserialize(loss) for name, loss in losses.items()

@@ -4,13 +4,12 @@ import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import keras
 
 from keras_kd import datasets
 from keras_kd.arguments import check_choice, check_integer
-from keras_kd.experiments.names import DemoName, Mode
+from keras_kd.experiments.names import DemoName, Mode, Network
 from keras_kd.experiments.networks import build
 from keras_kd.experiments.training import (
     Run,
@@ -29,30 +28,50 @@ MODES: tuple[Mode, ...] = ("none", "offline", "online")
 class Setting:
     """Sizes of the demo on one data set, such that two cores finish it in minutes."""
 
-    teacher: str
-    student: str
-    student_width: float
+    teacher: Network
+    teacher_epochs: int
+    student: Network
     epochs: int
-    batch_size: int
-    learning_rate: float
     temperature: float
-    ema: float | None = None
-    hold: float = 0.0
+    teacher_width: float | None = None
+    teacher_batch_size: int = 64
+    teacher_learning_rate: float = 0.1
+    student_width: float | None = None
+    batch_size: int = 64
+    learning_rate: float = 0.1
     n_train: int | None = None
     n_test: int | None = None
 
 
 SETTINGS: dict[DemoName, Setting] = {
-    "digits": Setting("resnet8", "lenet5", 0.5, 8, 64, 0.1, 4.0),
+    # What online distillation is for: a student that knows nothing of images, of a
+    # teacher that all but learns the training images by heart.
+    "digits_overlay": Setting(
+        teacher="convnet",
+        teacher_width=0.5,
+        teacher_epochs=20,
+        student="mlp",
+        epochs=40,
+        temperature=1.0,
+        batch_size=128,
+        learning_rate=0.2,
+        n_test=2_000,
+    ),
     "fashion_mnist": Setting(
-        "resnet8", "lenet5", 1.0, 8, 64, 0.1, 4.0, n_train=10_000, n_test=10_000
+        teacher="resnet8",
+        teacher_epochs=8,
+        student="lenet5",
+        epochs=8,
+        temperature=4.0,
+        n_train=10_000,
+        n_test=10_000,
     ),
 }
 
 
 def demo(
-    dataset: DemoName = "digits",
-    seeds: int = 2,
+    dataset: DemoName = "digits_overlay",
+    seeds: int = 3,
     folder: str | Path = "runs/demo",
     folder_of_data: str | Path | None = None,
     progress: Callable[[str, int, int], keras.callbacks.Callback] | None = None,
@@ -60,7 +79,7 @@ def demo(
     """Trains teachers and students, and writes `results.json` and `curves.png`.
 
     Args:
-        dataset: `"digits"` (embedded) or `"fashion_mnist"`.
+        dataset: `"digits_overlay"` (embedded) or `"fashion_mnist"`.
         seeds: number of repetitions, each with a teacher of its own; the students of
             one seed start from the same weights and see the same batches.
         folder: where to write.
@@ -78,32 +97,30 @@ def demo(
     )
     folder = Path(folder) / dataset
     make_folder(folder)
-    shape, classes = data.x_train.shape[1:], data.classes
-    common: dict[str, Any] = {
-        "epochs": setting.epochs,
-        "batch_size": setting.batch_size,
-        "learning_rate": setting.learning_rate,
-    }
     runs: dict[str, list[Run]] = {mode: [] for mode in ("teacher", *MODES)}
     for seed in range(seeds):
 
         def watch(
-            label: str, seed: int = seed
+            label: str, epochs: int, seed: int = seed
         ) -> list[keras.callbacks.Callback] | None:
-            return [progress(label, seed, setting.epochs)] if progress else None
+            return [progress(label, seed, epochs)] if progress else None
 
+        shape, classes = data.input_shape, data.classes
+        teacher = build(
+            setting.teacher, shape, classes, seed=seed, width=setting.teacher_width
+        )
         trajectory_folder = folder / f"teacher-{seed}"
-        teacher = build(setting.teacher, shape, classes, seed=seed)
         runs["teacher"].append(
             train_teacher(
                 teacher,
                 data,
                 trajectory_folder,
-                ema=setting.ema,
+                epochs=setting.teacher_epochs,
+                batch_size=setting.teacher_batch_size,
+                learning_rate=setting.teacher_learning_rate,
                 overwrite=True,
                 seed=seed,
-                callbacks=watch("teacher"),
-                **common,
+                callbacks=watch("teacher", setting.teacher_epochs),
             )
         )
         trajectory = TeacherTrajectory(trajectory_folder)
@@ -123,10 +140,11 @@ def demo(
                     trajectory=trajectory,
                     cache=None if mode == "none" else cache,
                     temperature=setting.temperature,
-                    hold=setting.hold,
+                    epochs=setting.epochs,
+                    batch_size=setting.batch_size,
+                    learning_rate=setting.learning_rate,
                     seed=seed,
-                    callbacks=watch(mode),
-                    **common,
+                    callbacks=watch(mode, setting.epochs),
                 )
             )
     write_json(

@@ -32,4 +32,4 @@ WIDTHS = {
 Mode = Literal["none", "offline", "online", "together"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
-DemoName = Literal["digits", "fashion_mnist"]
+DemoName = Literal["digits_overlay", "fashion_mnist"]

@@ -8,6 +8,7 @@ import keras
 from keras_kd.forward import call_without_side_effects, output_spec, tapping, view_of
 from keras_kd.outputs import Kind, inferred_kinds, output_names
 from keras_kd.teachers.finite_weights import check_finite_weights
+from keras_kd.teachers.no_memory import check_no_memory
 from keras_kd.teachers.supervision import Clock, Supervision
 
 
@@ -49,11 +50,12 @@ class LiveTeacher:
         return getattr(self.model, "loss", None)
 
     def check(self) -> None:
-        """Refuses a model with NaN or infinite weights.
+        """Refuses a model with NaN or infinite weights, or one that remembers batches.
 
         Raises:
-            ValueError: names the first such variable.
+            ValueError: names the first such variable, or layer.
         """
+        check_no_memory(self.model)
         check_finite_weights(self.model, self.model.name)
 
     def prepare_fit(self, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from keras_kd.forward import tapping, view_of
+from keras_kd.teachers.finite_weights import check_finite_weights
 from keras_kd.teachers.live import LiveTeacher
 from keras_kd.teachers.supervision import Clock, Supervision
 
@@ -13,6 +14,10 @@ class TrainedAlong(LiveTeacher):
     Args:
         model, form, layers: as of `LiveTeacher`. Whoever trains it tracks the model.
     """
+
+    def check(self) -> None:
+        """Refuses a model with NaN or infinite weights; its state may move."""
+        check_finite_weights(self.model, self.model.name)
 
     def state(self) -> None:
         """None to pass along: the state is part of what is trained."""

@@ -83,23 +83,33 @@ def test_same_seed_same_student(teacher, tmp_path):
 def test_demo(tmp_path, monkeypatch):
     module = importlib.import_module("keras_kd.experiments.demonstration")
     small = dataclasses.replace(
-        module.SETTINGS["digits"], teacher="lenet5", epochs=2, n_train=96, n_test=100
+        module.SETTINGS["digits_overlay"],
+        **{"teacher_epochs": 2, "epochs": 1, "batch_size": 64},
+        **{"n_train": 110, "n_test": 110},
     )
-    monkeypatch.setitem(module.SETTINGS, "digits", small)
+    monkeypatch.setitem(module.SETTINGS, "digits_overlay", small)
     printed = run("demo", "--seeds", 2, "--out", tmp_path).output
     for word in ("no teacher", "offline", "online", "accuracy", "fidelity", "±"):
         assert word in printed
     # There is no terminal: a line for each training that has ended.
-    for label in ("teacher", "none", "offline", "online"):
-        assert re.search(rf"\d\d:\d\d:\d\d  seed 1: {label}  2/2  ", printed)
-    results = json.loads((tmp_path / "digits" / "results.json").read_text())
-    assert {m: len(r) for m, r in results["runs"].items()} == dict.fromkeys(
+    for label, epochs in (("teacher", 2), ("none", 1), ("offline", 1), ("online", 1)):
+        assert re.search(
+            rf"\d\d:\d\d:\d\d  seed 1: {label}  {epochs}/{epochs}  ", printed
+        )
+    results = json.loads((tmp_path / "digits_overlay" / "results.json").read_text())
+    runs = results["runs"]
+    assert {m: len(r) for m, r in runs.items()} == dict.fromkeys(
         ("teacher", "none", "offline", "online"), 2
     )
     # Students of one seed start alike, so without labels' noise they differ by method.
-    online = results["runs"]["online"][0]["history"]
-    assert online["teacher_checkpoint"] == [0.0, 1.0]
-    png = (tmp_path / "digits" / "curves.png").read_bytes()
+    assert runs["online"][0]["history"]["teacher_checkpoint"] == [1.0]
+    gains = [
+        100 * (one["accuracy"] - other["accuracy"])
+        for one, other in zip(runs["online"], runs["offline"], strict=True)
+    ]
+    mean, error = sum(gains) / 2, abs(gains[0] - gains[1]) / 2
+    assert f"seed by seed: {mean:.1f} ± {error:.1f} points" in " ".join(printed.split())
+    png = (tmp_path / "digits_overlay" / "curves.png").read_bytes()
     assert png[:8] == b"\x89PNG\r\n\x1a\n"
 
 

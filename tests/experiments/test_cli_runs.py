@@ -275,7 +275,7 @@ def test_a_damaged_model(harm, teacher):
 
 @pytest.mark.wrong_input
 @pytest.mark.usefixtures("no_training")
-@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999", "1e300"])
 @pytest.mark.parametrize("option", ["--temperature", "--alpha", "--learning-rate"])
 def test_numbers_that_are_none(option, value, teacher, tmp_path):
     args = ["--teacher", teacher, option, value]

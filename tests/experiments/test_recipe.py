@@ -51,7 +51,8 @@ def pick(recipe):
 def test_known_by_what_is_written(recipe):
     written = json.loads(json.dumps(recipe.identity))
     again = dataclasses.replace(
-        Recipe.of_identity(written), about=recipe.about, seeds=recipe.seeds
+        Recipe.of_identity(written),
+        **{n: getattr(recipe, n) for n in ("about", "seeds", "from_paper", "recalled")},
     )
     assert again == recipe
 
@@ -95,15 +96,16 @@ def test_settings(settings, field, value):
         ({"epochs": "1.5"}, "`epochs` must be of the kind int"),
         ({"epochs": "0"}, "`epochs` must be >= 1. Received: epochs=0"),
         ({"data.crop_and_flip": "1"}, "`data.crop_and_flip` must be of the kind bool"),
-        ({"data": "mnist"}, "its parts can be, such as data.n_train"),
+        ({"data": "mnist"}, "parts of `data` can be, such as data.n_train"),
+        ({"recalled": "epochs"}, "`recalled` cannot be set"),
         ({"methods": "offlin"}, "`methods` must be names among"),
         ({"methods": "born_again,none"}, "'none' before 'born_again'"),
         ({"methods": "none,assistant"}, "`assistant` must be an architecture"),
         ({"students": "lenet6"}, "`network` must be one of"),
         ({"students": "lenet5:wide"}, "`students` must be of the kind float"),
-        ({"temperatures": "0"}, "`temperatures` must be > 0"),
-        ({"temperatures": "1e999"}, "`temperatures` must be > 0 and at most 1e"),
-        ({"temperatures": "1e300"}, "`temperatures` must be > 0 and at most 1e"),
+        ({"temperatures": "0"}, "`temperatures` must be a finite number > 0"),
+        ({"temperatures": "1e999"}, "`temperatures` must be a finite number > 0"),
+        ({"temperatures": "1e300"}, r"`temperatures` must be in \[1e-6, 1e6\]"),
         ({"teacher_learning_rate": "-1"}, "`teacher_learning_rate` must be > 0"),
         ({"teacher_learning_rate": "1e999"}, "`teacher_learning_rate` must be > 0"),
         ({"learning_rates": "1e999"}, "`learning_rates` must be > 0 and at most"),
@@ -138,6 +140,27 @@ def test_refusals(settings, message):
         SMALL.with_settings(settings)
 
 
+def test_whose_the_settings_are():
+    recipe = dataclasses.replace(
+        SMALL, from_paper=("epochs", "seeds", "data.name"), recalled=("batch_size",)
+    )
+    origins = recipe.origins
+    assert origins == dict.fromkeys(origins, "ours") | {
+        "data.name": "paper",
+        "epochs": "paper",
+        "seeds": "paper",
+        "batch_size": "paper, recalled",
+    }
+    settings = {f"data.{field.name}" for field in dataclasses.fields(Data)}
+    assert set(origins) == ({*recipe.identity, "seeds"} - {"name", "data"} | settings)
+    # With another value it is the paper's no longer.
+    changed = recipe.with_settings({"epochs": "3", "batch_size": "8"})
+    assert changed.origins["epochs"] == changed.origins["batch_size"] == "ours"
+    assert changed.origins["seeds"] == "paper"
+    with pytest.raises(ValueError, match=r"`recalled` must be names among .*'epochs'"):
+        dataclasses.replace(SMALL, recalled=("epoch",))
+
+
 def test_a_folder_of_a_release_that_knew_fewer_settings(tmp_path):
     file = tmp_path / "recipe.json"
     held = SMALL.identity
@@ -163,6 +186,15 @@ def test_the_recipes():
         if r.data[0].crop_and_flip
     }
     assert ("cifar10", "resnet56", "lenet5x8") in pairs
+    for recipe in RECIPES.values():
+        of_paper = recipe.data[0].crop_and_flip
+        assert ("paper" in recipe.origins.values()) == of_paper
+        if of_paper:
+            drops = [recipe.epochs * share for share in recipe.milestones]
+            assert (recipe.epochs, drops) in (
+                (256, [96, 192, 224]),
+                (200, pytest.approx([75, 135])),
+            )
     assert ("cifar100", "resnet110", "resnet20") in pairs
     assert ("tiny_imagenet", "mobilenet_v3x1.25", "mobilenet_v3x0.35") in pairs
     assert ("tiny_imagenet", "resnet101", "vgg16") in pairs

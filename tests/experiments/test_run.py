@@ -1,5 +1,6 @@
 """A whole study, small: every method, resumed, extended, refused."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -273,6 +274,14 @@ def test_command_line(tmp_path):
     listed = "".join(invoke("recipes")[1].split())
     assert "noisy_fashion_mnist" in listed
     assert "…" not in listed
+    settings = re.split(
+        r"\s*[│\n]\s*", invoke("recipes", "cifar10-resnet56-lenet5x8")[1]
+    )
+    at = settings.index("batch_size")
+    assert settings[at + 1 : at + 3] == ["128", "paper, recalled"]
+    code, said = invoke("recipes", "none")
+    assert code == 2
+    assert "'none' is none" in said
     folder = tmp_path / "run"
     changes = SMALL | {
         "methods": "online",

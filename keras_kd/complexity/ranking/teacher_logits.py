@@ -20,6 +20,7 @@ from keras_kd.progress import Progress
 from keras_kd.teachers import SupervisionCache, TeacherTrajectory
 from keras_kd.teachers.cache import CachedMean
 from keras_kd.teachers.finite_weights import check_finite_weights
+from keras_kd.teachers.no_memory import check_no_memory
 
 Teacher: TypeAlias = keras.Model | TeacherTrajectory | Cached | ArrayLike
 Teachers: TypeAlias = Teacher | Sequence[Teacher] | Mapping[str, Teacher]
@@ -100,7 +101,8 @@ def check_teachers(
 
     Raises:
         ValueError: an array of another shape or not finite, a model that ends in
-            something else than `outputs` or has weights that are not finite, a
+            something else than `outputs`, has weights that are not finite or goes on
+            from batch to batch, a
             trajectory that cannot be loaded, a cache without one of the examples.
         FileNotFoundError: a checkpoint is missing.
     """
@@ -110,6 +112,7 @@ def check_teachers(
         elif isinstance(teacher, keras.Model):
             check_last_activation(teacher, outputs, "teacher_outputs", declared)
             check_finite_weights(teacher, name)
+            check_no_memory(teacher)
         elif isinstance(teacher, Cached):
             check_cached(name, teacher, examples.values, k, kind)
         else:

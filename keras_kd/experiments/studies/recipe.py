@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
+from keras_kd.arguments import check_temperature
 from keras_kd.experiments.names import NETWORK_NAMES, WIDTHS
 from keras_kd.experiments.studies.cell import Architecture, Cell, Data
 from keras_kd.experiments.studies.methods import METHODS, Method
@@ -12,10 +13,12 @@ from keras_kd.experiments.studies.rates import Rates
 from keras_kd.experiments.studies.settings import kinds_of, value_of
 from keras_kd.files import is_name
 
-# Of temperatures and learning rates: its square is still a float32.
+# Of learning rates: its square is still a float32.
 _LARGEST = 1e18
 # What two runs of one study may differ in.
-_NO_IDENTITY = ("seeds", "about")
+_NO_IDENTITY = ("seeds", "about", "from_paper", "recalled")
+# What no command line changes.
+_NOT_SET = ("data", "name", "from_paper", "recalled")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +54,10 @@ class Recipe:
             targets is measured after each epoch of an online student's training; 0
             for none.
         seeds: how many repetitions.
+        from_paper: names of the settings that are the paper's, by what is public of it;
+            those of the data as `data.n_train`.
+        recalled: names of those that are said to be the paper's, which nothing public
+            confirms. All others are ours.
     """
 
     name: str
@@ -73,6 +80,8 @@ class Recipe:
     ntk_images: int = 0
     complexity_images: int = 0
     seeds: int = 3
+    from_paper: tuple[str, ...] = ()
+    recalled: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require(is_name(self.name), "name", self.name, "a name for a file")
@@ -116,6 +125,14 @@ class Recipe:
             self.milestones,
             "ascending shares between 0 and 1",
         )
+        settings = [*kinds_of(type(self)), *_kinds_of_data()]
+        for name in ("from_paper", "recalled"):
+            _require(
+                set(getattr(self, name)) <= set(settings),
+                name,
+                getattr(self, name),
+                f"names among {settings}",
+            )
         _require(0 < self.ema < 1, "ema", self.ema, "between 0 and 1")
         _require(
             self.assistant is not None or "assistant" not in self.methods,
@@ -137,8 +154,9 @@ class Recipe:
             self.temperatures,
             "not empty",
         )
+        for temperature in self.temperatures:
+            check_temperature("temperatures", temperature)
         for values, name in (
-            (self.temperatures, "temperatures"),
             (self.learning_rates, "learning_rates"),
             (self.higher_learning_rates, "higher_learning_rates"),
         ):
@@ -230,6 +248,17 @@ class Recipe:
         return settings * (len(self.learning_rates) + self.seeds - 1)
 
     @property
+    def origins(self) -> dict[str, str]:
+        """Of each setting `"paper"`, `"paper, recalled"` or `"ours"`.
+
+        Whether the images are the paper's is said of the data's own settings.
+        """
+        said = dict.fromkeys(self.from_paper, "paper")
+        said |= dict.fromkeys(self.recalled, "paper, recalled")
+        names = [n for n in self.identity if n not in ("name", "data")]
+        return {n: said.get(n, "ours") for n in (*_kinds_of_data(), *names, "seeds")}
+
+    @property
     def identity(self) -> dict[str, Any]:
         """What two runs must share to be one study: all but the number of seeds."""
         record = dataclasses.asdict(self)
@@ -267,20 +296,21 @@ class Recipe:
         Args:
             settings: `{field: value}`: numbers, names, or several with commas between;
                 an architecture is `lenet5` or `lenet5:0.5`, its width after the colon;
-                `data.n_train` and the like change all data.
+                `data.n_train` and the like change all data. What is set here is the
+                paper's no longer.
 
         Raises:
             ValueError: there is no such field, or its value is of another kind.
         """
         kinds = kinds_of(type(self))
-        of_data = {f"data.{name}": kind for name, kind in kinds_of(Data).items()}
+        of_data = _kinds_of_data()
         changes: dict[str, Any] = {}
         data = self.data
         for key, text in settings.items():
-            if key in ("data", "name"):
+            if key in _NOT_SET:
                 raise ValueError(
-                    f"`{key}` cannot be set; its parts can be, such as data.n_train. "
-                    f"Received: {key}={text}"
+                    f"`{key}` cannot be set; parts of `data` can be, such as "
+                    f"data.n_train. Received: {key}={text}"
                 )
             if key in of_data:
                 part = {key.removeprefix("data."): value_of(key, text, of_data[key])}
@@ -292,7 +322,14 @@ class Recipe:
                     "A recipe must be set by its fields, "
                     f"{', '.join([*kinds, *of_data])}. Received: {key}={text}"
                 )
+        for name in ("from_paper", "recalled"):
+            changes[name] = tuple(n for n in getattr(self, name) if n not in settings)
         return dataclasses.replace(self, data=data, **changes)
+
+
+def _kinds_of_data() -> dict[str, Any]:
+    """The settings of the data as they are named on a command line."""
+    return {f"data.{name}": kind for name, kind in kinds_of(Data).items()}
 
 
 def _require(condition: bool, name: str, received: object, expected: str) -> None:

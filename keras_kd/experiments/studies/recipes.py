@@ -37,6 +37,10 @@ _PAPER = (
 def _paper(
     data: str, teacher: Architecture, student: Architecture, assistant: Architecture
 ) -> Recipe:
+    tiny = data == "tiny_imagenet"
+    from_paper = ["data.name", "teacher", "students", "seeds"]
+    recalled = ["data.crop_and_flip", "batch_size", "milestones"]
+    (recalled if tiny else from_paper).append("epochs")
     return Recipe(
         name=f"{data}-{teacher}-{student}",
         about=f"the paper's: {student} from {teacher} on {data}",
@@ -44,10 +48,14 @@ def _paper(
         teacher=teacher,
         students=(student,),
         methods=_ALL,
-        epochs=160,
-        teacher_epochs=160,
+        epochs=200 if tiny else 256,
+        teacher_epochs=200 if tiny else 256,
+        # Epochs 75 and 135; 96, 192 and 224.
+        milestones=(0.375, 0.675) if tiny else (0.375, 0.75, 0.875),
         assistant=assistant,
         ntk_images=512,
+        from_paper=tuple(from_paper),
+        recalled=tuple(recalled),
     )
 
 
@@ -128,7 +136,8 @@ _ON_OVERLAID_DIGITS = Recipe(
     epochs=150,
     teacher_epochs=30,
     batch_size=64,
-    learning_rates=_RATES,
+    # Smoothed labels do best at a low one.
+    learning_rates=(0.01, *_RATES),
     higher_learning_rates=(1.0,),
     ntk_images=256,
     seeds=5,

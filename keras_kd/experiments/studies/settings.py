@@ -61,8 +61,8 @@ def value_of(key: str, text: str, kind: Any) -> Any:
 
 
 def written(value: Any) -> str:
-    """A value of `recipe.json` as `value_of` reads it."""
-    if isinstance(value, list):
+    """A value of `recipe.json`, or of `asdict`, as `value_of` reads it."""
+    if isinstance(value, list | tuple):
         return ",".join(map(written, value))
     if isinstance(value, dict):
         width = value["width"]
