@@ -220,6 +220,12 @@ def write_array(path: Path, array: "np.ndarray") -> None:
         np.save(file, array)
 
 
+def json_sha256(content: Any) -> str:
+    """The SHA-256 of what JSON holds, in whatever order, hexadecimal."""
+    text = json.dumps(content, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def append_line(path: Path, line: str) -> None:
     """Adds a line to a text, on the disk when this returns.
 

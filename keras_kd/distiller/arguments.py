@@ -2,7 +2,7 @@
 
 import numbers
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -47,8 +47,13 @@ def check_models(teacher: Any, student: Any) -> None:
         )
 
 
-def check_replacement(distiller: Any, teacher: Any) -> None:
-    """Refuses another teacher that is none, or is to replace one that is trained.
+def check_replacement(distiller: Any, teacher: Any, fit_runs: bool) -> None:
+    """Refuses another teacher that is none, or cannot take the place of this one.
+
+    Args:
+        distiller: whose teacher is replaced.
+        teacher: the new one.
+        fit_runs: whether it is while `fit` runs.
 
     Raises:
         ValueError: says which.
@@ -58,6 +63,20 @@ def check_replacement(distiller: Any, teacher: Any) -> None:
         raise ValueError("`teacher` must be a teacher. Received: teacher=None")
     if distiller.train_teacher and distiller.supervisor is not None:
         raise ValueError("A teacher that is trained cannot be replaced.")
+    both = (distiller.teacher, teacher)
+    if fit_runs and not all(isinstance(one, keras.Model) for one in both):
+        raise ValueError(
+            "`teacher` cannot be replaced by or in place of predictions that are held "
+            "in files while `fit` runs: when it begins they are joined to the data. "
+            f"Received: {_called(teacher)} in place of {_called(both[0])}. Assign it "
+            "between two calls of `fit`, the second with `initial_epoch`; through the "
+            "checkpoints of one cache goes `OnlineTeacher`."
+        )
+
+
+def _called(teacher: Any) -> str:
+    is_model = isinstance(teacher, keras.Model)
+    return f"the model '{teacher.name}'" if is_model else repr(teacher)
 
 
 def check_compatible(
@@ -201,6 +220,41 @@ def compares_outputs(loss: Any) -> bool:
     )
 
 
+def outputs_of_losses(
+    losses: Mapping[str, Any], output_names: Sequence[str]
+) -> list[int | None]:
+    """Which output each loss is for: one that has the name of an output, that one.
+
+    Args:
+        losses: by name. Those of tapped layers are for what they tap.
+        output_names: of the student; of a single output nothing is asked.
+
+    Returns:
+        For each loss the position of its output, `None`: all of them.
+
+    Raises:
+        ValueError: of losses that compare outputs, some have the name of one and some
+            have not.
+    """
+    of_outputs = {
+        name
+        for name, loss in losses.items()
+        if getattr(loss, "teacher_layer_name", None) is None
+        and getattr(loss, "student_layer_name", None) is None
+    }
+    named = of_outputs & set(output_names)
+    if len(output_names) < 2 or not named:
+        return [None] * len(losses)
+    if others := of_outputs - named:
+        raise ValueError(
+            "`distillation_losses` whose names are those of outputs are each for that "
+            "output, others are for all: a dict has the one or the other (and losses "
+            f"of tapped layers). Received: {sorted(named)} beside {sorted(others)}, "
+            f"for outputs {list(output_names)}"
+        )
+    return [output_names.index(name) if name in named else None for name in losses]
+
+
 def tapped_paths(losses: Iterable[Any], attribute: str) -> list[str]:
     """The paths of the layers that losses tap.
 
@@ -277,6 +331,20 @@ def check_labels(class_weight: Any, x: Any, y: Any) -> None:
             "`class_weight` needs labels. Received: "
             f"class_weight={class_weight} with data that has no labels."
         )
+
+
+def check_pairs(batch_size: Any, losses: Iterable[Any]) -> None:
+    """Refuses batches of one example where a loss relates the examples of a batch.
+
+    Raises:
+        ValueError: names the loss.
+    """
+    for loss in losses:
+        if batch_size == 1 and getattr(loss, "relates_examples", False):
+            raise ValueError(
+                f"{type(loss).__name__} relates the examples of a batch: `batch_size` "
+                "must be at least 2, better 32. Received: batch_size=1"
+            )
 
 
 def check_ready(distiller: Any) -> None:

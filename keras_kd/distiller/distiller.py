@@ -23,7 +23,7 @@ from keras_kd.distiller.mixture import mixed_loss
 from keras_kd.distiller.output_kinds import OutputKinds
 from keras_kd.distiller.reported import logs_of_batch, logs_of_epoch
 from keras_kd.distiller.saving import arguments_of, config_of
-from keras_kd.distiller.step import current_step, running_step
+from keras_kd.distiller.step import Running, current_step, running_step
 from keras_kd.distiller.supervisor import Supervisor, supervisor_of, telling_cause
 from keras_kd.forward import (
     build_on,
@@ -53,7 +53,8 @@ class Distiller(keras.Model):
     `fit` logs `loss`, `student_loss` (where labels and a compiled loss are given),
     `distillation_loss`, `fidelity` (top-1 agreement with the teacher; for several
     outputs their mean, and `<output>_fidelity` for each; none for values), and
-    `<name>_loss` for each of several distillation losses.
+    `<name>_loss` for each of several distillation losses (`<output>_distillation_loss`
+    where they are named after outputs, whose compiled losses are `<output>_loss`).
 
     Under `tf.distribute.MirroredStrategy` (or `TPUStrategy`, same path) build teacher,
     student and distiller inside `strategy.scope()`. Losses over pairs of examples
@@ -72,6 +73,8 @@ class Distiller(keras.Model):
             `keras.Model(x, {"small": small(x), "large": large(x)})`.
         distillation_losses: one `keras.distillation.DistillationLoss`, a list, or a
             dict of names to losses. `None` means `keras_kd.losses.SoftTargets()`.
+            Each is for all outputs; in a dict by the names of the outputs each is for
+            its own, and an output without one is not distilled.
         distillation_loss_weights: a weight >= 0 for each loss, in the same form.
             `None` means 1 for each.
         alpha: weight of the distillation term, in [0, 1]. It may be assigned to at any
@@ -180,11 +183,12 @@ class Distiller(keras.Model):
         self.distillation_loss_names = list(losses)
         self.distillation_losses = list(losses.values())
         # Plain objects, which Keras does not look into.
-        self._logs = DistillationLogs(list(losses))
+        self._logs = DistillationLogs(losses)
         self._numbers = LiveNumbers(alpha, weights, losses)
         self._terms = DistillationTerms(layers, student_outputs, self._logs)
         self._kinds = kinds
         self._first_step = FirstStep()
+        self._running = Running()
         self._supervisor: Supervisor | None = None
         if supervisor is not None:
             self._learn_from(supervisor)
@@ -206,12 +210,12 @@ class Distiller(keras.Model):
 
     @property
     def teacher(self) -> Any:
-        """The teacher. Assign to it to distil from another one, also during `fit`."""
+        """The teacher. Assign another one to it; a model also during `fit`."""
         return self._supervisor.teacher if self._supervisor else None
 
     @teacher.setter
     def teacher(self, teacher: Any) -> None:
-        checks.check_replacement(self, teacher)
+        checks.check_replacement(self, teacher, self._running.now)
         check_augment(self.augment, teacher)
         form, losses = self.teacher_outputs, self.distillation_losses
         declared = self._kinds.declared_for(teacher)
@@ -246,9 +250,9 @@ class Distiller(keras.Model):
     def _find_kinds(self, outputs: Any) -> list[Kind | None]:
         self._logs.build(self._kinds.names_of(outputs))
         compiled = self.loss if self.compiled else None
-        return self._kinds.find(
-            outputs, compiled, self._supervisor, self.distillation_losses
-        )
+        losses = self.distillation_loss_names, self.distillation_losses
+        named = dict(zip(*losses, strict=True))
+        return self._kinds.find(outputs, compiled, self._supervisor, named)
 
     def train_step(self, *arguments: Any) -> Any:
         """One step of training; the batch is the last argument."""
@@ -356,12 +360,13 @@ class Distiller(keras.Model):
         arguments = dict(locals())
         del arguments["self"], arguments["__class__"]
         check_data(x, y, sample_weight, batch_size, class_weight)
+        checks.check_pairs(batch_size, self.distillation_losses)
         arguments = strings.in_fit(self, arguments)
         supervisor = self._check_ready()
         build_augment(self.augment, x)
         arguments["callbacks"] = checks.in_order(callbacks)
         arguments = supervisor.prepare_fit(arguments)
-        with telling_cause(supervisor):
+        with telling_cause(supervisor), self._running:
             return super().fit(**arguments)
 
     def evaluate(

@@ -1,11 +1,12 @@
 """What a distiller logs: losses by name, and fidelity to the teacher."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
 
 from keras_kd.backend import replica_count
+from keras_kd.distiller.arguments import outputs_of_losses
 from keras_kd.losses.leafwise import one_per_leaf
 from keras_kd.metrics import Fidelity
 from keras_kd.outputs import Kind, name_of
@@ -17,18 +18,21 @@ class DistillationLogs:
     A plain object, which Keras does not track: what was logged is in no saved file.
 
     Args:
-        loss_names: of the distillation losses.
+        losses: the distillation losses, by name.
+
+    Attributes:
+        places: the position of the only output that each loss is for, or `None`.
     """
 
-    def __init__(self, loss_names: Sequence[str]):
+    def __init__(self, losses: Mapping[str, Any]):
         mean = keras.metrics.Mean
+        self._losses = losses
+        self.places: list[int | None] = [None] * len(losses)
         self.student_loss = mean(name="student_loss")
         self.distillation_loss = mean(name="distillation_loss")
         self.teacher_loss = mean(name="teacher_loss")
         self.named_losses = (
-            [mean(name=f"{name}_loss") for name in loss_names]
-            if len(loss_names) > 1
-            else []
+            [mean(name=f"{name}_loss") for name in losses] if len(losses) > 1 else []
         )
         self.fidelity = Fidelity(name="fidelity")
         self.output_fidelities: list[Fidelity] = []
@@ -46,8 +50,16 @@ class DistillationLogs:
         ]
 
     def build(self, output_names: Sequence[str]) -> None:
-        """Creates the fidelities of several outputs, once these are known."""
+        """Creates the fidelities of several outputs, once these are known.
+
+        Raises:
+            ValueError: names of losses do not tell for which outputs they are.
+        """
         if len(output_names) > 1 and not self.output_fidelities:
+            self.places = outputs_of_losses(self._losses, output_names)
+            for metric, place in zip(self.named_losses, self.places, strict=False):
+                if place is not None:  # `<output>_loss` is that of `compile`
+                    metric.name = f"{output_names[place]}_distillation_loss"
             self.output_fidelities = [Fidelity(f"{n}_fidelity") for n in output_names]
 
     def record(self, metric: keras.metrics.Metric, value: Any, rows: Any) -> None:

@@ -12,6 +12,7 @@ from keras_kd.distiller.arguments import check_same_outputs, for_each_student
 from keras_kd.distiller.live_numbers import NumbersOfStep
 from keras_kd.distiller.logs import DistillationLogs
 from keras_kd.distiller.step import Step
+from keras_kd.losses.leafwise import one_per_leaf
 from keras_kd.outputs import Kind, at_least_float32, name_of, to_logits
 from keras_kd.teachers.supervision import TappedOutputs
 
@@ -102,13 +103,28 @@ class DistillationTerms:
                 teacher.compared(getattr(loss, "teacher_layer_name", None)),
             )
             student_side = student.compared(getattr(loss, "student_layer_name", None))
-            value = distillation_term(
-                loss, teacher_side, student_side, y_true, sample_weight, names
-            )
+            sides, beside = (teacher_side, student_side), (y_true, sample_weight, names)
+            place = self._logs.places[i]
+            if place is not None:
+                sides, beside = _of_output(place, loss, sides, beside)
+            value = distillation_term(loss, *sides, *beside)
             self._logs.record_named(i, value, rows)
             total = total + ops.multiply(numbers.weights[i], value)
         self._logs.record(self._logs.distillation_loss, total, rows)
         return total
+
+
+def _of_output(
+    place: int, loss: Any, sides: tuple[Any, Any], beside: tuple[Any, Any, Any]
+) -> tuple[tuple[Any, Any], tuple[Any, Any, Any]]:
+    """What is of one output: the two sides; labels, weights and kinds beside them."""
+    y_true, sample_weight, names = beside
+    outputs = sides[1]
+    if "y_true" in inspect.signature(loss.compute_loss).parameters:
+        y_true = one_per_leaf("y_true", y_true, outputs)[place]
+    weight = one_per_leaf("sample_weight", sample_weight, outputs)[place]
+    teacher, student = (keras.tree.flatten(side)[place] for side in sides)
+    return (teacher, student), (y_true, weight, keras.tree.flatten(names)[place])
 
 
 def distillation_term(

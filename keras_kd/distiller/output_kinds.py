@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_kd.distiller.arguments import compares_outputs
+from keras_kd.distiller.arguments import compares_outputs, outputs_of_losses
 from keras_kd.distiller.supervisor import Supervisor
 from keras_kd.forward import output_spec
 from keras_kd.outputs import (
@@ -89,7 +89,7 @@ class OutputKinds:
         outputs: Any,
         compiled: Any,
         supervisor: Supervisor | None,
-        losses: Sequence[Any],
+        losses: Mapping[str, Any],
     ) -> list[Kind | None]:
         """The kinds, found once.
 
@@ -98,7 +98,7 @@ class OutputKinds:
                 not known.
             compiled: the argument `loss` of `compile`.
             supervisor: is asked what it knows; `None`: there is no teacher.
-            losses: the distillation losses.
+            losses: the distillation losses, by name.
 
         Raises:
             ValueError: it is not known and a loss needs to know it, or known to be
@@ -173,7 +173,7 @@ def _agreed(
 
 
 def _fit_for(
-    losses: Sequence[Any],
+    losses: Mapping[str, Any],
     student: keras.Model,
     names: Sequence[str],
     units: Sequence[int | None],
@@ -185,10 +185,15 @@ def _fit_for(
         ValueError: a loss is about classes and an output is something else, or a loss
             depends on the kind and nobody knows it.
     """
-    compared = [loss for loss in losses if compares_outputs(loss)]
-    of_classes = [loss for loss in compared if _is_of_classes(loss)]
+    places = outputs_of_losses(losses, names)
     found: list[Kind | None] = []
-    for name, k, kind in zip(names, units, kinds, strict=True):
+    for i, (name, k, kind) in enumerate(zip(names, units, kinds, strict=True)):
+        compared = [
+            loss
+            for loss, place in zip(losses.values(), places, strict=True)
+            if place in (None, i) and compares_outputs(loss)
+        ]
+        of_classes = [loss for loss in compared if _is_of_classes(loss)]
         if of_classes and kind not in (None, kind_of_classes(k)):
             raise ValueError(
                 f"{type(of_classes[0]).__name__} is about the probabilities of "

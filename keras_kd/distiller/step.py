@@ -52,3 +52,16 @@ def running_step(
         yield step
     finally:
         _current.reset(token)
+
+
+class Running:
+    """Whether a `fit` runs, which is a block under it."""
+
+    def __init__(self) -> None:
+        self.now = False
+
+    def __enter__(self) -> None:
+        self.now = True
+
+    def __exit__(self, *error: object) -> None:
+        self.now = False

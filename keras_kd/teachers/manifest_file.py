@@ -1,11 +1,12 @@
 """The file that makes a folder a trajectory or a cache: JSON that says what it is."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from keras_kd.files import read_json, write_json
+from keras_kd.files import json_sha256, read_json, write_json
 from keras_kd.outputs import KINDS
 
 T = TypeVar("T")
@@ -21,6 +22,8 @@ class ManifestFile:
         called: what it is, for messages.
         about: what a folder has that has one, for messages.
         made: a sentence that says who makes one.
+        sealed: whether it holds its own checksum, as `sha256`. Earlier ones of a format
+            do not, and are believed.
     """
 
     format: str
@@ -28,6 +31,7 @@ class ManifestFile:
     called: str
     about: str
     made: str
+    sealed: bool = False
 
     def read(self, path: Path, parse: Callable[[dict[str, Any]], T]) -> T:
         """What the manifest says.
@@ -58,6 +62,11 @@ class ManifestFile:
                 f"it has version {content.get('version')}, and this release of "
                 f"keras_kd reads version {self.version}",
             )
+        seal = content.pop("sha256", None)
+        if seal is not None and seal != json_sha256(content):
+            raise self._unreadable(
+                path, "it was altered: it is not what its own 'sha256' says"
+            )
         try:
             return parse(content)
         except KeyError as error:
@@ -68,7 +77,11 @@ class ManifestFile:
     def write(self, path: Path, content: Mapping[str, Any]) -> None:
         """Replaces the manifest, whole or not at all."""
         head = {"format": self.format, "version": self.version}
-        write_json(path, {**head, **content})
+        content = {**head, **content}
+        if self.sealed:
+            # As it will be read.
+            content["sha256"] = json_sha256(json.loads(json.dumps(content)))
+        write_json(path, content)
 
     def _unreadable(self, path: Path, reason: str) -> ValueError:
         return ValueError(

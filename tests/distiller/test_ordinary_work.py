@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from networks import CLASSES, copy_weights, sparse_loss
 
-from keras_kd import Distiller
+from keras_kd import Distiller, SupervisionCache
 
 
 def network(width=4, classes=CLASSES):
@@ -157,6 +157,31 @@ def test_another_teacher_from_a_callback(width):
     for one, other in zip(*(s.get_weights() for s in students), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
     assert np.abs(start.get_weights()[0] - students[0].get_weights()[0]).max() > 1e-3
+
+
+@pytest.mark.one_backend
+@pytest.mark.parametrize("ways", ["live cached", "cached live", "cached cached"])
+def test_no_cache_comes_or_goes_while_fit_runs(ways, tmp_path):
+    """What it says has been joined to the data; between two fits it can."""
+    x, _ = vectors()
+    teachers = []
+    for i, way in enumerate(ways.split()):
+        teacher = network(6)
+        if way == "cached":
+            folder = tmp_path / str(i)
+            teacher = SupervisionCache.build(teacher, x, folder, progress=False)
+        teachers.append(teacher)
+    first, second = teachers
+    distiller = Distiller(first, network())
+    distiller.compile("sgd", sparse_loss())
+    with pytest.raises(
+        ValueError, match=r"while `fit` runs.* Received: .* in place of"
+    ):
+        distiller.fit(x, epochs=3, verbose=0, callbacks=[Replaces(second, 1)])
+    assert distiller.teacher is first
+    distiller.teacher = second
+    assert len(distiller.fit(x, epochs=2, verbose=0).history["loss"]) == 2
+    assert distiller.teacher is second
 
 
 @pytest.mark.wrong_input

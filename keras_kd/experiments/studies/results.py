@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from keras_kd.experiments.studies.methods import METHODS
-from keras_kd.experiments.studies.seals import KEY, damaged, digest
-from keras_kd.files import append_line, check_name, parse_json
+from keras_kd.experiments.studies.seals import KEY, damaged
+from keras_kd.files import append_line, check_name, json_sha256, parse_json
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ def append(file: Path, record: dict[str, Any]) -> None:
     What a crash left of a line is written over.
     """
     record = finite(record)
-    append_line(file, json.dumps({**record, KEY: digest(record)}, allow_nan=False))
+    append_line(file, json.dumps({**record, KEY: json_sha256(record)}, allow_nan=False))
 
 
 def read(file: str | Path) -> list[dict[str, Any]]:
@@ -124,7 +124,7 @@ def _record(line: bytes, number: int, file: Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise damaged(file, f"line {number} holds no fields", _WAY_OUT)
     sealed = record.pop(KEY, None)
-    if sealed is not None and sealed != digest(record):
+    if sealed is not None and sealed != json_sha256(record):
         reason = f"line {number} is not what its checksum says"
         raise damaged(file, reason, _WAY_OUT)
     return record

@@ -4,13 +4,18 @@ A file's is in `NAME.sha256` beside it, a JSON content's under its own key `sha2
 What an earlier version has written has none, and is believed.
 """
 
-import hashlib
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keras_kd.files import read_json, remove, sha256, write_json, write_text
+from keras_kd.files import (
+    json_sha256,
+    read_json,
+    remove,
+    sha256,
+    write_json,
+    write_text,
+)
 
 KEY = "sha256"
 
@@ -46,7 +51,7 @@ def check_sealed(file: Path, way_out: str) -> None:
 
 def write_record(file: Path, content: dict[str, Any]) -> None:
     """Writes JSON that holds its own checksum."""
-    write_json(file, {**content, KEY: digest(content)})
+    write_json(file, {**content, KEY: json_sha256(content)})
 
 
 def read_record(file: Path, way_out: str) -> dict[str, Any]:
@@ -62,15 +67,9 @@ def read_record(file: Path, way_out: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise damaged(file, "it holds no fields", way_out)
     sealed = content.pop(KEY, None)
-    if sealed is not None and sealed != digest(content):
+    if sealed is not None and sealed != json_sha256(content):
         raise damaged(file, "it is not what its checksum says", way_out)
     return content
-
-
-def digest(content: Any) -> str:
-    """The SHA-256 of what JSON holds, hexadecimal."""
-    text = json.dumps(content, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def damaged(file: Path, reason: str, way_out: str) -> ValueError:

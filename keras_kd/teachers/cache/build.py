@@ -29,11 +29,13 @@ from keras_kd.outputs import (
     name_of,
 )
 from keras_kd.progress import Progress
+from keras_kd.teachers.cache.blocks import BLOCK_BYTES, write_blocks
 from keras_kd.teachers.cache.files import (
+    BLOCKS_NAME,
     BUILDING_NAME,
     KEYS_NAME,
     LABELS_NAME,
-    Arrays,
+    arrays_in,
     arrays_of,
     file_name,
     save,
@@ -79,6 +81,11 @@ def build_cache(
     overwrite = check_boolean("overwrite", overwrite)
     folder = check_folder("folder", folder)
     check_no_strangers(folder, overwrite)
+    if isinstance(taps, str):
+        raise ValueError(
+            "`taps` must be a list of layers' paths. Received: "
+            f"taps={taps!r}. Write taps=[{taps!r}]."
+        )
     source = Source(teacher, teacher_outputs, list(taps), output_kind)
     passes = Passes(_as_numbers(data, source), views, batch_size)
     console = Console(quiet=not progress)
@@ -143,7 +150,7 @@ def _build(
                 bar.advance(task)
             writer.flush()
             writer.check_finished()
-    _finish(folder, manifest, arrays)
+    _finish(folder, manifest)
 
 
 def _as_numbers(data: Any, source: Source) -> Any:
@@ -171,6 +178,13 @@ def _request(
         kind or kind_of_classes(leaf.shape[-1])
         for kind, leaf in zip(known, leaves, strict=True)
     ]
+    units = [leaf.shape[-1] for leaf in leaves]
+    if packing.top_k is not None and packing.top_k > max(units):
+        raise ValueError(
+            "`top_k` must be at most the number of classes. Received: "
+            f"top_k={packing.top_k} for outputs of {units} units. Leave it out to keep "
+            "all logits."
+        )
     cut = [kind for kind, leaf in zip(kinds, leaves, strict=True) if packing.cuts(leaf)]
     if any(kind is not categorical for kind in cut):
         names = [kind.NAME for kind in kinds]
@@ -223,18 +237,21 @@ def _request(
     )
 
 
-def _finish(folder: Path, manifest: CacheManifest, arrays: Arrays) -> None:
+def _finish(folder: Path, manifest: CacheManifest) -> None:
     labels = np.load(folder / LABELS_NAME) if manifest.labels else None
-    stages, names = [], [KEYS_NAME] + [LABELS_NAME] * (manifest.labels is not None)
+    stages = []
     for stage in manifest.stages:
-        names += [file_name(stage.index, name) for name in arrays]
         accuracy = _accuracy(folder, stage.index, manifest, labels)
         stages.append(dataclasses.replace(stage, accuracy=accuracy))
+    write_blocks(folder, arrays_in(manifest), BLOCK_BYTES)
     files = {
         name: {"size": (folder / name).stat().st_size, "sha256": sha256(folder / name)}
-        for name in names
+        for name in (*arrays_in(manifest), BLOCKS_NAME)
     }
-    dataclasses.replace(manifest, stages=tuple(stages), files=files).write(folder)
+    whole = dataclasses.replace(
+        manifest, stages=tuple(stages), files=files, block_bytes=BLOCK_BYTES
+    )
+    whole.write(folder)
     remove_leftovers(folder)
 
 

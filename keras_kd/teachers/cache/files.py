@@ -9,21 +9,22 @@ from typing import TypeAlias
 import numpy as np
 
 from keras_kd.files import FULL_DISK, make_file, write_array
-from keras_kd.teachers.cache.manifest import MANIFEST_NAME, Spec
+from keras_kd.teachers.cache.manifest import MANIFEST_NAME, CacheManifest, Spec
 from keras_kd.teachers.cache.packing import Packing
 
 KEYS_NAME = "keys.npy"
 LABELS_NAME = "labels.npy"
+BLOCKS_NAME = "blocks.npy"
 BUILDING_NAME = "building.json"
 
 # The way out of all damages.
 AGAIN = "`SupervisionCache.build` with overwrite=True makes the cache anew."
 
-# `{name: (shape, dtype)}` of one example in the arrays of one stage.
+# `{name: (shape, dtype)}`: of one example in the arrays of one stage, or of all files.
 Arrays: TypeAlias = dict[str, tuple[tuple[int, ...], str]]
 
 _NAME = re.compile(
-    rf"({re.escape(MANIFEST_NAME)}|{BUILDING_NAME}|{KEYS_NAME}|{LABELS_NAME}"
+    rf"({re.escape(MANIFEST_NAME)}|{BUILDING_NAME}|{KEYS_NAME}|{LABELS_NAME}|{BLOCKS_NAME}"
     r"|checkpoint-\d{4,}\.(output-\d+\.(logits|shift|classes|rest)|tap-\d+|done)\.npy)"
     r"(\.tmp)?"
 )
@@ -43,6 +44,19 @@ def arrays_of(spec: Spec, packing: Packing) -> Arrays:
             arrays[f"output-{i}.{part}"] = (part_shape, dtype)
     for i, shape in enumerate(spec.taps.values()):
         arrays[f"tap-{i}"] = (shape, packing.dtype)
+    return arrays
+
+
+def arrays_in(manifest: CacheManifest) -> Arrays:
+    """The array in each file of a cache, all examples of it, in the files' order."""
+    n = manifest.n
+    arrays: Arrays = {KEYS_NAME: ((n,), "uint64")}
+    if manifest.labels is not None:
+        arrays[LABELS_NAME] = ((n,), "int64")
+    one = arrays_of(manifest.spec, manifest.packing)
+    for stage in manifest.stages:
+        for name, (shape, dtype) in one.items():
+            arrays[file_name(stage.index, name)] = ((n, *shape), dtype)
     return arrays
 
 

@@ -127,8 +127,8 @@ def announce(
     """
     one, n, stages = bytes_of(arrays, manifest.n), manifest.n, len(manifest.stages)
     there = sum(p.stat().st_size for p in folder.iterdir()) if folder.exists() else 0
-    # Keys, sums and labels beside the stages' arrays.
-    needed = one * stages + n * (17 + stages)
+    # Keys and labels beside the stages' arrays; while it is made, a sum of each row.
+    needed = one * stages + n * (16 + 8 * stages)
     existing = next(p for p in (folder, *folder.resolve().parents) if p.exists())
     free = shutil.disk_usage(existing).free
     console.print(

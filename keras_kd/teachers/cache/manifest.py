@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_kd.arguments import is_integer
 from keras_kd.teachers.cache.packing import Packing
 from keras_kd.teachers.manifest_file import ManifestFile, read_output_kinds
 
@@ -16,6 +17,7 @@ _FILE = ManifestFile(
     about="finished supervision cache",
     made="`keras_kd.SupervisionCache.build` makes one, and goes on where an earlier "
     "build was stopped.",
+    sealed=True,
 )
 
 
@@ -80,6 +82,8 @@ class CacheManifest:
         output_kinds: what each output means, as `keras.tree.flatten` orders them:
             `"categorical"`, `"bernoulli"` or `"continuous"`; `None` where it is not
             known.
+        block_bytes: about how many bytes of an array have a checksum, `None` for
+            caches of earlier versions, which have none.
     """
 
     teacher: str
@@ -97,6 +101,7 @@ class CacheManifest:
     files: Mapping[str, Mapping[str, Any]]
     output_kinds: list[str | None] | None = None
     key_bits: int = 32
+    block_bytes: int | None = None
 
     @classmethod
     def read(cls, folder: Path, name: str = MANIFEST_NAME) -> "CacheManifest":
@@ -132,12 +137,16 @@ class CacheManifest:
             files={**content["files"]},
             output_kinds=read_output_kinds(content),
             key_bits=int(content.get("key_bits", 32)),
+            block_bytes=content.get("block_bytes"),
         )
         for file in manifest.files.values():
             if type(file["size"]) is not int or not isinstance(file["sha256"], str):
                 raise ValueError("'files' gives no 'size' and 'sha256'")
         if manifest.key_bits not in (32, 64):
             raise ValueError(f"'key_bits' is {manifest.key_bits}, not 32 or 64")
+        size = manifest.block_bytes
+        if size is not None and not is_integer(size, above=0):
+            raise ValueError(f"'block_bytes' is {size!r}, not an integer > 0")
         kinds, n = manifest.output_kinds, len(manifest.spec.logits)
         if kinds is not None and len(kinds) != n:
             raise ValueError(f"it has {len(kinds)} 'output_kinds' for {n} outputs")

@@ -1,4 +1,9 @@
-"""Writes one stage of a cache, so that a build that was stopped can go on."""
+"""Writes one stage of a cache, so that a build that was stopped can go on.
+
+What has been written is known by a checksum for each example, of its key and of what
+all arrays hold of it. A build that goes on compares them, and does again whatever a
+crash or a damage has left otherwise.
+"""
 
 import time
 from pathlib import Path
@@ -6,12 +11,14 @@ from typing import Any
 
 import keras
 import numpy as np
+import xxhash
 
 from keras_kd.teachers.cache.files import (
     Arrays,
     allocate,
     done_name,
     file_name,
+    map_array,
     save,
 )
 from keras_kd.teachers.cache.keys import RowsByKey, example_keys
@@ -22,6 +29,8 @@ from keras_kd.teachers.cache.source import Predict
 # Seconds of work that a crash may cost.
 _FLUSH_AFTER = 5.0
 _LARGEST_HALF = 65504.0
+# Examples whose checksums are worked out at once.
+_COMPARED = 1024
 
 
 class StageWriter:
@@ -34,21 +43,30 @@ class StageWriter:
     def __init__(
         self, folder: Path, stage: int, arrays: Arrays, keys: np.ndarray
     ) -> None:
-        self._stage = stage
+        self._stage, self._keys = stage, keys
         self._rows = RowsByKey(keys)
-        done = folder / done_name(stage)
-        if not done.exists():
-            for name, (shape, dtype) in arrays.items():
-                allocate(folder / file_name(stage, name), (len(keys), *shape), dtype)
-            save(done, np.zeros(len(keys), bool))
-        self._done = np.load(done, mmap_mode="r+")
-        self._written: list[np.ndarray] = []
-        self._arrays: dict[str, Any] = {}
-        if not self.finished:
-            self._arrays = {
-                name: np.load(folder / file_name(stage, name), mmap_mode="r+")
-                for name in arrays
-            }
+        sums, files = folder / done_name(stage), {}
+        for name, (shape, dtype) in arrays.items():
+            files[name] = folder / file_name(stage, name), (len(keys), *shape), dtype
+        try:
+            for file in files.values():
+                map_array(*file)
+            map_array(sums, keys.shape, "uint64")
+        except (FileNotFoundError, ValueError):
+            sums.unlink(missing_ok=True)
+            for file in files.values():
+                allocate(*file)
+            save(sums, np.zeros(len(keys), np.uint64))
+        self._sums = np.load(sums, mmap_mode="r+")
+        self._arrays: dict[str, Any] = {
+            name: np.load(path, mmap_mode="r+") for name, (path, _, _) in files.items()
+        }
+        self._written: list[tuple[np.ndarray, np.ndarray]] = []
+        self._done = np.zeros(len(keys), bool)
+        for start in range(0, len(keys), _COMPARED):
+            rows = start + np.flatnonzero(self._sums[start : start + _COMPARED])
+            if len(rows):
+                self._done[rows] = self._sums[rows] == self._sums_of(rows)
         self._flushed = time.monotonic()
 
     @property
@@ -93,7 +111,7 @@ class StageWriter:
         for i, path in enumerate(spec.taps):
             check_tap(path, taps[path], packing.dtype)
             self._arrays[f"tap-{i}"][rows] = taps[path]
-        self._written.append(rows)
+        self._written.append((rows, self._sums_of(rows)))
         if time.monotonic() - self._flushed > _FLUSH_AFTER:
             self.flush()
 
@@ -101,11 +119,28 @@ class StageWriter:
         """Makes what was written count, once it has reached the disk."""
         for array in self._arrays.values():
             array.flush()
-        for rows in self._written:
+        for rows, sums in self._written:
+            self._sums[rows] = sums
             self._done[rows] = True
-        self._done.flush()
+        self._sums.flush()
         self._written.clear()
         self._flushed = time.monotonic()
+
+    def _sums_of(self, rows: np.ndarray) -> np.ndarray:
+        """A checksum of each of these examples, as the arrays hold it; never 0."""
+        parts = [
+            np.ascontiguousarray(array[rows]).reshape(len(rows), -1).view(np.uint8)
+            for array in self._arrays.values()
+        ]
+        sums = np.fromiter(
+            (
+                xxhash.xxh3_64_intdigest(row, seed=int(key))
+                for row, key in zip(np.hstack(parts), self._keys[rows], strict=True)
+            ),
+            np.uint64,
+            len(rows),
+        )
+        return np.maximum(sums, 1)
 
 
 def check_tap(path: str, features: np.ndarray, dtype: str) -> None:

@@ -9,15 +9,15 @@ import keras
 import numpy as np
 
 from keras_kd.files import sha256
+from keras_kd.teachers.cache.blocks import CheckedArray, checked_arrays
 from keras_kd.teachers.cache.build import build_cache
 from keras_kd.teachers.cache.files import (
     AGAIN,
+    BLOCKS_NAME,
     KEYS_NAME,
     LABELS_NAME,
-    Arrays,
-    arrays_of,
+    arrays_in,
     file_name,
-    map_array,
 )
 from keras_kd.teachers.cache.keys import RowsByKey, example_keys
 from keras_kd.teachers.cache.manifest import (
@@ -50,12 +50,17 @@ class SupervisionCache(Stages[CachedStage]):
     and without it the last one supervises; `cache.stage(i)` is another one,
     `cache.mean()` their average. `keras_kd.complexity.compare_teachers` ranks them.
 
+    What is read is what was written: every block of 64 KiB has a checksum, compared
+    when it is first read, whether a student trains or teachers are compared, and a
+    block that was damaged is refused by its file's name. `verify()` reads everything.
+
     Args:
         folder: where `SupervisionCache.build` made it.
 
     Raises:
         FileNotFoundError: there is no finished cache.
-        ValueError: its manifest cannot be read, or a file has another size.
+        ValueError: its manifest cannot be read or was altered, or a file has another
+            size.
 
     Example:
 
@@ -76,9 +81,10 @@ class SupervisionCache(Stages[CachedStage]):
             manifest.total_steps,
             f"the supervision cache in '{folder}'",
         )
-        arrays = self._expected()
-        if manifest.files.keys() != arrays.keys():
-            other = sorted(manifest.files.keys() ^ arrays.keys())[0]
+        arrays = arrays_in(manifest)
+        sums = {BLOCKS_NAME} if manifest.block_bytes else set()
+        if others := manifest.files.keys() ^ (arrays.keys() | sums):
+            other = sorted(others)[0]
             raise ValueError(
                 f"The manifest {self._folder / MANIFEST_NAME} was altered: its 'files' "
                 f"do not fit what it says that they hold, '{other:.80}' for one. "
@@ -86,12 +92,13 @@ class SupervisionCache(Stages[CachedStage]):
             )
         for name, file in manifest.files.items():
             self._check_size(name, file["size"])
-        # All at once: a cache that is put in its place later is not mixed with it.
-        self._arrays = {
-            name: map_array(self._folder / name, shape, dtype)
-            for name, (shape, dtype) in arrays.items()
-        }
-        self._rows = RowsByKey(np.array(self._arrays[KEYS_NAME]))
+        self._arrays = checked_arrays(
+            self._folder,
+            arrays,
+            manifest.block_bytes,
+            manifest.files[BLOCKS_NAME]["sha256"] if sums else None,
+        )
+        self._rows = RowsByKey(self._arrays[KEYS_NAME][:])
         self._labels = self._arrays.get(LABELS_NAME)
 
     @classmethod
@@ -301,28 +308,18 @@ class SupervisionCache(Stages[CachedStage]):
             raise unknown_examples(inputs, known, self._manifest, self._folder)
         return rows
 
-    def _expected(self) -> Arrays:
-        """The shape and dtype of the array in each file."""
-        manifest = self._manifest
-        n = manifest.n
-        arrays: Arrays = {KEYS_NAME: ((n,), "uint64")}
-        if manifest.labels is not None:
-            arrays[LABELS_NAME] = ((n,), "int64")
-        for stage in manifest.stages:
-            for name, (shape, dtype) in arrays_of(
-                manifest.spec, manifest.packing
-            ).items():
-                arrays[file_name(stage.index, name)] = ((n, *shape), dtype)
-        return arrays
-
     def labels(self, rows: np.ndarray) -> np.ndarray | None:
         """The labels that the data had, `(m,)`, or `None`."""
-        return None if self._labels is None else np.asarray(self._labels[rows])
+        return None if self._labels is None else self._labels[rows]
 
     def look_up(
         self, rows: np.ndarray, index: int
     ) -> tuple[tuple[np.ndarray, ...], dict[str, np.ndarray]]:
-        """Logits of each output and each tap's features, float32."""
+        """Logits of each output and each tap's features, float32.
+
+        Raises:
+            ValueError: a file was altered where it is read for the first time.
+        """
         manifest = self._manifest
         logits = []
         for i, shape in enumerate(self.spec.logits):
@@ -337,7 +334,7 @@ class SupervisionCache(Stages[CachedStage]):
         }
         return tuple(logits), taps
 
-    def _array(self, index: int, name: str) -> np.ndarray:
+    def _array(self, index: int, name: str) -> CheckedArray:
         return self._arrays[file_name(index, name)]
 
     # Whether it is what it should be
