@@ -11,10 +11,10 @@ import keras
 
 from keras_kd.arguments import check_path
 from keras_kd.files import sha256
+from keras_kd.forward.claims import bytes_of, check_claims
 from keras_kd.keras_internals import keras_reason
 from keras_kd.teachers.stages import Stages
 from keras_kd.teachers.trajectory.architecture import (
-    bytes_of,
     first_difference,
     variable_specs,
 )
@@ -298,7 +298,7 @@ def _check_file(checkpoint: Checkpoint) -> None:
 
 
 def _check_claims(checkpoint: Checkpoint, manifest: Manifest) -> None:
-    """Refuses variables of more bytes than the file has."""
+    """Refuses variables, and a config, of more bytes than the file has."""
     claimed = sum(math.prod(v.shape) * bytes_of(v.dtype) for v in manifest.variables)
     if claimed > checkpoint.size and checkpoint.file.suffix != ".keras":
         raise _broken(
@@ -306,6 +306,11 @@ def _check_claims(checkpoint: Checkpoint, manifest: Manifest) -> None:
             f"the variables recorded in '{manifest.folder}' have {claimed} bytes, and "
             f"the file {checkpoint.size}",
         )
+    if checkpoint.file.suffix != ".keras":
+        try:
+            check_claims(manifest.model, checkpoint.size)
+        except ValueError as error:
+            raise _broken(checkpoint, str(error)) from None
 
 
 def _broken(checkpoint: Checkpoint, reason: str) -> ValueError:
