@@ -73,10 +73,9 @@ class Distiller(TranslatesOtherNames):
             one teacher in one pass over the data as one model of several outputs,
             `keras.Model(x, {"small": small(x), "large": large(x)})`.
         distillation_losses: one `keras.distillation.DistillationLoss`, a list, or a
-            dict of names to losses, or a loss of Keras that stands for one (`"mse"`,
-            `KLDivergence()`). `None` means `keras_kd.losses.SoftTargets()`.
-            Each is for all outputs; in a dict by the names of the outputs each is for
-            its own, and an output without one is not distilled.
+            dict of names to losses; a loss of Keras (`"mse"`) may stand for one. `None`
+            means `SoftTargets()`. Each is for all outputs; in a dict by the names of
+            the outputs each is for its own, and one without is not distilled.
         distillation_loss_weights: a weight >= 0 for each loss, in the same form.
             `None` means 1 for each.
         alpha: weight of the distillation term, in [0, 1]. It may be assigned to at any

@@ -199,12 +199,6 @@ def _request(
             "`top_k` keeps the largest logits of a softmax. Received: "
             f"top_k={packing.top_k} for outputs that are {names}. Keep all of them."
         )
-    most = max(leaf.shape[-1] for leaf in leaves)
-    if packing.top_k is not None and packing.top_k > most:
-        raise ValueError(
-            f"`top_k` must be at most the number of classes, {most}. Received: "
-            f"top_k={packing.top_k}"
-        )
     if packing.dtype == "float16" and continuous in kinds:
         raise ValueError(
             "`dtype` must be 'float32' for values: in float16 those far below the "
