@@ -25,7 +25,8 @@ class AttentionTransfer(LeafwiseLoss):
 
     $Q = \sum_c |A_c|^p$ is a feature map `A` with its channels summed, flattened to
     one vector per example. Channel counts may differ. Where heights or widths differ,
-    the longer is average-pooled to the shorter, as by adaptive pooling.
+    the longer is average-pooled to the shorter, as by adaptive pooling; likewise the
+    tokens of a sequence.
 
     Convention: the mean over positions and examples of the squared difference, as the
     authors' code and torchdistill's `ATLoss(mode="code")` have it. The paper's
@@ -33,7 +34,7 @@ class AttentionTransfer(LeafwiseLoss):
 
     Args:
         teacher_layer_name: the path of a layer that gives `(batch, height, width,
-            channels)`; `None` means the model's outputs.
+            channels)` or `(batch, tokens, channels)`; `None` means the model's outputs.
         student_layer_name: the same for the student.
         p: power >= 1 of the activations.
 
@@ -76,10 +77,11 @@ class AttentionTransfer(LeafwiseLoss):
         check_channels_last("student_layer_name", student, self.student_layer_name)
 
     def check_shapes(self, teacher_shape: Shape, student_shape: Shape) -> None:
-        feature_maps = len(teacher_shape) == len(student_shape) == 4
+        feature_maps = len(teacher_shape) == len(student_shape) in (3, 4)
         if not feature_maps or not dimensions_agree(teacher_shape[0], student_shape[0]):
             self.refuse_shapes(
-                "that are feature maps `(batch, height, width, channels)`",
+                "that are feature maps `(batch, height, width, channels)` or tokens "
+                "`(batch, tokens, channels)`",
                 teacher_shape,
                 student_shape,
             )
@@ -94,7 +96,8 @@ class AttentionTransfer(LeafwiseLoss):
         """The loss of one batch.
 
         Args:
-            teacher_outputs: feature maps `(batch, height, width, channels)`.
+            teacher_outputs: feature maps `(batch, height, width, channels)`, or tokens
+                `(batch, tokens, channels)`.
             student_outputs: feature maps; all but the batch may differ.
             sample_weight: `(batch,)`.
 

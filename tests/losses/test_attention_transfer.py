@@ -71,3 +71,23 @@ def test_scale_of_the_features_does_not_count():
     expected = value(loss.compute_loss(teacher, student))
     assert value(scaled) == pytest.approx(expected, rel=1e-5)
     assert value(loss.compute_loss(teacher, 3 * teacher)) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("channels", [5, 3])
+def test_tokens_are_a_map_of_width_one(channels):
+    teacher, student = normal(2, 6, 5, seed=1), normal(2, 6, channels, seed=2)
+    loss = AttentionTransfer("a", "b")
+    as_map = loss(teacher[:, :, None], student[:, :, None])
+    assert value(loss(teacher, student)) == pytest.approx(value(as_map), rel=1e-6)
+    maps = [np.mean(np.square(z), axis=-1) for z in (teacher, student)]
+    maps = [m / np.linalg.norm(m, axis=-1, keepdims=True) for m in maps]
+    expected = np.mean(np.square(maps[0] - maps[1]))
+    assert value(loss(teacher, student)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_sequences_of_other_lengths_are_pooled():
+    teacher, student = normal(2, 6, 5, seed=1), normal(2, 3, 4, seed=2)
+    loss = AttentionTransfer("a", "b")
+    pooled = teacher.reshape(2, 3, 2, 5).mean(axis=2)
+    expected = value(loss(pooled, student))
+    assert value(loss(teacher, student)) == pytest.approx(expected, rel=1e-5)
