@@ -35,20 +35,23 @@ def nothing_is_looked_through_twice():
     gc.freeze()
 
 
-@pytest.fixture
-def quick_compilation():
-    """On JAX, without most of XLA's optimisations.
+# What trains, and the large networks, are compiled on JAX as they are for a user. Most
+# of the time that the others took went into optimisations of what runs once.
+OPTIMISED = ("backend", "callbacks", "distiller", "models", "saved_files")
 
-    For large models that are compiled many times over, and compared with an oracle;
-    all other tests have what a user has.
-    """
+
+@pytest.fixture(autouse=True)
+def compilation(request):
+    """On JAX, without most of XLA's optimisations unless the test is to have them."""
     if keras.backend.backend() != "jax":
         yield
         return
     import jax
 
+    folder = request.path.relative_to(request.config.rootpath / "tests").parts[0]
+    optimised = folder in OPTIMISED or request.node.get_closest_marker("optimised")
     before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
+    jax.config.update("jax_disable_most_optimizations", not optimised)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
 

@@ -80,7 +80,7 @@ def command(
     ] = "resnet20",
     temperature: Annotated[
         float,
-        typer.Option(min=0.001, help="Of the soft targets.", callback=finite),
+        typer.Option(min=0.001, max=1e6, help="Of the soft targets.", callback=finite),
     ] = 4.0,
     alpha: Annotated[
         float,

@@ -56,7 +56,11 @@ BatchSize = Annotated[int, typer.Option(min=1, help="Images a step.")]
 Rate = Annotated[
     float,
     typer.Option(
-        "--learning-rate", min=0.0, help="Highest learning rate.", callback=finite
+        "--learning-rate",
+        min=0.0,
+        max=1e6,
+        help="Highest learning rate.",
+        callback=finite,
     ),
 ]
 Overwrite = Annotated[

@@ -149,10 +149,13 @@ def load_model(path: Path) -> keras.Model:
     import keras
 
     from keras_kd import registration  # noqa: F401 - it may be a `Distiller`'s
+    from keras_kd.forward.claims import check_model_file
     from keras_kd.keras_internals import keras_reason
 
     try:
-        # Keras's safe mode: what a file says runs no code.
+        # What a file says takes no memory that the file does not fill, and, in Keras's
+        # safe mode, runs no code.
+        check_model_file(file)
         return keras.saving.load_model(file, safe_mode=True)
     except Exception as error:
         raise ValueError(

@@ -333,6 +333,20 @@ def check_labels(class_weight: Any, x: Any, y: Any) -> None:
         )
 
 
+def check_pairs(batch_size: Any, losses: Iterable[Any]) -> None:
+    """Refuses batches of one example where a loss relates the examples of a batch.
+
+    Raises:
+        ValueError: names the loss.
+    """
+    for loss in losses:
+        if batch_size == 1 and getattr(loss, "relates_examples", False):
+            raise ValueError(
+                f"{type(loss).__name__} relates the examples of a batch: `batch_size` "
+                "must be at least 2, better 32. Received: batch_size=1"
+            )
+
+
 def check_ready(distiller: Any) -> None:
     """Refuses to train without a teacher, or without a loss that is asked for.
 

@@ -360,6 +360,7 @@ class Distiller(keras.Model):
         arguments = dict(locals())
         del arguments["self"], arguments["__class__"]
         check_data(x, y, sample_weight, batch_size, class_weight)
+        checks.check_pairs(batch_size, self.distillation_losses)
         arguments = strings.in_fit(self, arguments)
         supervisor = self._check_ready()
         build_augment(self.augment, x)

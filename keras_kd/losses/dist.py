@@ -52,6 +52,7 @@ class DIST(LeafwiseLoss):
     """
 
     of_classes = True
+    relates_examples = True
 
     def __init__(self, beta: float = 1.0, gamma: float = 1.0, temperature: float = 1.0):
         self.beta = check_number("beta", beta, at_least=0)

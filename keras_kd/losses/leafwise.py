@@ -22,6 +22,8 @@ class LeafwiseLoss(keras.distillation.DistillationLoss):
     student_layer_name: str | None = None
     of_classes = False
     """Whether it is about probabilities of classes, and of nothing else."""
+    relates_examples = False
+    """Whether it is about pairs of examples, and says nothing of one."""
     needs_kind = False
     """Whether it is another one for each kind of output."""
 

@@ -54,6 +54,8 @@ class RelationalKD(LeafwiseLoss):
     0.0
     """
 
+    relates_examples = True
+
     def __init__(
         self,
         distance_weight: float = 25.0,

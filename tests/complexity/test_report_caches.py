@@ -21,6 +21,8 @@ from keras_kd.complexity import compare_teachers
 from keras_kd.complexity.ranking import comparison
 from keras_kd.teachers import SupervisionCache, TeacherTrajectory, TrajectoryRecorder
 
+pytestmark = pytest.mark.one_backend
+
 X, Y = data()
 CLASSES = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 

@@ -26,6 +26,8 @@ from keras_kd.complexity.ranking.criteria import CRITERIA, criteria_of
 from keras_kd.outputs import KINDS, bernoulli, continuous
 from keras_kd.teachers import TeacherTrajectory, TrajectoryRecorder, mean
 
+pytestmark = pytest.mark.one_backend
+
 
 def of_labels():
     """Examples with three labels, each there or not, and two teachers' logits."""

@@ -7,6 +7,8 @@ import pytest
 import keras_kd
 from keras_kd.datasets import Batches
 
+pytestmark = pytest.mark.one_backend
+
 N, VIEWS = 22, 3
 
 

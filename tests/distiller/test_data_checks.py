@@ -8,7 +8,7 @@ import pytest
 from networks import CLASSES, convnet, images, plain, sparse_loss
 
 from keras_kd import Distiller, SupervisionCache
-from keras_kd.losses import LogitMSE
+from keras_kd.losses import DIST, LogitMSE, RelationalKD
 
 NOT_MEANT = {
     "weights without labels": ({"y": None}, "`sample_weight` needs labels"),
@@ -59,6 +59,18 @@ def test_weights_of_classes(weight):
     distiller.compile("sgd", sparse_loss())
     with pytest.raises(ValueError, match=r"`class_weight\[1\]` must be"):
         distiller.fit(x, y, class_weight={0: 1.0, 1: weight}, verbose=0)
+
+
+@pytest.mark.wrong_input
+@pytest.mark.one_backend
+@pytest.mark.parametrize("loss", [DIST, RelationalKD])
+def test_batches_of_one_example_have_no_relations(loss):
+    x, _ = images(4)
+    distiller = Distiller(plain(), plain(), loss())
+    distiller.compile("sgd")
+    message = rf"{loss.__name__} relates .* `batch_size` must be at least 2"
+    with pytest.raises(ValueError, match=message):
+        distiller.fit(x, batch_size=1, verbose=0)
 
 
 def student_of_any_size():

@@ -46,9 +46,9 @@ def test_positions_count_by_their_weights_and_examples_alike(shape):
         # Weights of whole examples count in no metric of `compile(metrics=)` either.
         positions = len(shape) > 2
         expected = np.average(agree, weights=weight if positions else None)
-        assert found["fidelity"] == pytest.approx(expected, abs=1e-6)
+        assert float(found["fidelity"]) == pytest.approx(expected, abs=1e-6)
     plain = distiller.evaluate(x, y, verbose=0, return_dict=True)
-    assert plain["fidelity"] == pytest.approx(agree.mean(), abs=1e-6)
+    assert float(plain["fidelity"]) == pytest.approx(agree.mean(), abs=1e-6)
 
 
 @pytest.mark.wrong_input

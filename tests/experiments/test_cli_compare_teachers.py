@@ -73,6 +73,7 @@ def test_several_teachers_have_names_of_their_own(teacher, tmp_path):
     ("args", "message"),
     [
         (["--temperature", "0"], "Error: `temperatures` must be a finite number > 0"),
+        (["--temperature", "1e300"], "Error: `temperatures` must be in [1e-6, 1e6]"),
         (["--n", "100000"], "Error: `n_train` must be between 1 and"),
         (["--student-network", "resnet8", "--width", "2"], "Error: `width` is for"),
         (["--data-folder", "nowhere"], "Error: `folder` must be an existing folder"),

@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import shutil
+import zipfile
 
 import keras
 import pytest
 from typer.testing import CliRunner
 
+import keras_kd
 from keras_kd import experiments
 from keras_kd.cli.commands import app
 from keras_kd.teachers import TeacherTrajectory
@@ -234,27 +236,46 @@ def code_in_a_model(file):
     model.save(file)
 
 
+def claims(file):
+    """A distiller whose models are larger than the file."""
+    student, teacher = (
+        keras.Sequential([keras.Input((64,)), keras.layers.Dense(10, name="only")])
+        for _ in range(2)
+    )
+    keras_kd.Distiller(teacher, student, keras_kd.losses.LogitMSE()).save(file)
+    with zipfile.ZipFile(file) as parts:
+        content = {name: parts.read(name) for name in parts.namelist()}
+    config = content["config.json"]
+    assert config.count(b'"units": 10,') == 2
+    content["config.json"] = config.replace(b'"units": 10,', b'"units": 100000000000,')
+    with zipfile.ZipFile(file, "w") as parts:
+        for name, part in content.items():
+            parts.writestr(name, part)
+
+
 @pytest.mark.damage
 @pytest.mark.parametrize(
     "harm",
     [
+        claims,
         lambda file: file.write_bytes(b""),
         lambda file: file.write_bytes(file.read_bytes()[:-200]),
         lambda file: file.write_bytes(bytes(1000)),
         code_in_a_model,
     ],
-    ids=["empty", "torn", "zeroed", "code"],
+    ids=["claims", "empty", "torn", "zeroed", "code"],
 )
 def test_a_damaged_model(harm, teacher):
     harm(teacher / "model.keras")
     said = refusal("evaluate", teacher)
     assert "model.keras cannot be loaded" in said
+    assert ("claims weights of" in said) == (harm is claims)
     assert "train or save the model again" in said
 
 
 @pytest.mark.wrong_input
 @pytest.mark.usefixtures("no_training")
-@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e999", "1e300"])
 @pytest.mark.parametrize("option", ["--temperature", "--alpha", "--learning-rate"])
 def test_numbers_that_are_none(option, value, teacher, tmp_path):
     args = ["--teacher", teacher, option, value]

@@ -14,6 +14,7 @@ __all__ = [
     "BACKEND",
     "CASES",
     "GROUPS",
+    "OLD_KERAS_ON_TORCH",
     "WARNED",
     "build",
     "disturb",
@@ -67,6 +68,17 @@ WARNED = {
     "tied_by_matmul": "table",
     "conv_subclass_with_own_convolution": "standardized_conv",
 }
+# What these do is not what they say they do, or nothing at all; later ones do.
+OLD_KERAS_ON_TORCH = BACKEND == "torch" and keras.version().startswith("3.12.")
+if OLD_KERAS_ON_TORCH:
+    # It pads other sides than on other backends, and says so.
+    for _rank in ("1d", "2d"):
+        for _padding in ("strided_same", "output_padding"):
+            _layer = f"conv{_rank}_transpose"
+            WARNED[f"{_layer}_{_padding}"] = _layer
+    # GlobalAveragePooling1D multiplies its masked inputs in place, which fails where
+    # these are weights.
+    del CASES["embedding_masked"]
 
 
 def build(name, dtype="float64"):

@@ -21,10 +21,14 @@ def error(found, expected):
     return np.linalg.norm(found - expected) / np.linalg.norm(expected)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_networks(name, oracle, request):
-    if name not in WIDE:
-        request.getfixturevalue("quick_compilation")
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.optimised] if name in WIDE else [])
+        for name in NETWORKS
+    ],
+)
+def test_networks(name, oracle):
     j = oracle(name)
     # Keras's attention on JAX computes parts of itself in float32.
     limit = 1e-7 if (BACKEND, name) == ("jax", "vision_transformer") else 1e-10

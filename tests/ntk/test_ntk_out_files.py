@@ -15,6 +15,8 @@ from ntk_small import error, numbers, small
 from keras_kd.ntk import block_record, empirical_ntk
 from keras_kd.ntk import kernel as kernel_file
 
+pytestmark = pytest.mark.one_backend
+
 N, BLOCK = 9, 3
 HEAD = 128  # bytes before the numbers
 

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from float64 import float64_scope
 from jacobian_oracle import kernel
-from ntk_models import BACKEND, CASES, GROUPS, WARNED, build, inputs_for, take, together
+from ntk_models import (
+    BACKEND,
+    CASES,
+    GROUPS,
+    OLD_KERAS_ON_TORCH,
+    WARNED,
+    build,
+    inputs_for,
+    take,
+    together,
+)
 
 from keras_kd.ntk import empirical_ntk
 
@@ -77,7 +87,6 @@ def check(label, oracle, dtype, ways):
         raise
 
 
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("label", GROUPS)
 def test_exact(label, oracle):
     def ways(model, x, jacobians):
@@ -108,6 +117,7 @@ def test_exact(label, oracle):
         check(label, oracle, "float64", ways)
 
 
+@pytest.mark.optimised
 @pytest.mark.parametrize("label", IN_FLOAT32)
 def test_float32(label, oracle):
     def ways(model, x, jacobians):
@@ -119,8 +129,6 @@ def test_float32(label, oracle):
     check(label, oracle, "float32", ways)
 
 
-# XLA's ordinary optimisations cost attention a digit of float64.
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize(
     "name",
     ["conv2d_strided_same", "multi_head_attention", "embedding", "lstm", "dict_inputs"],
@@ -145,6 +153,8 @@ def test_by_the_plain_jacobian(name, oracle):
 @pytest.mark.parametrize("name", WARNED)
 def test_what_breaks_a_rule_is_found_and_named(name, oracle):
     with float64_scope():
+        if OLD_KERAS_ON_TORCH:
+            oracle(name, here=True)
         model, x, (j,) = members([name], oracle)
         x1, x2 = take(x, slice(N1)), take(x, slice(N1, None))
         with pytest.warns(UserWarning, match=WARNED[name]):

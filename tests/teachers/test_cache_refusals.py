@@ -8,6 +8,8 @@ from tiny_caches import BATCH, CLASSES, build, examples, network, sparse_loss
 
 from keras_kd import Distiller
 
+pytestmark = pytest.mark.one_backend
+
 X, Y = examples(64)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import zipfile
 
 import h5py
 import keras
@@ -207,6 +208,49 @@ def test_variables_that_no_file_holds(trajectory):
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r"have 4000\d+ bytes, and the file \d+"):
         TeacherTrajectory(trajectory.folder).load(0)
+
+
+def claiming(content, units=10**11):
+    """A model's config with a layer of so many units, which its variables deny."""
+    (hidden,) = (
+        x for x in content["config"]["layers"] if x["config"]["name"] == "hidden"
+    )
+    hidden["config"]["units"] = units
+    return content
+
+
+@pytest.mark.attack
+def test_a_config_that_claims_what_no_file_holds(trajectory):
+    """No memory is taken for it: there is not so much."""
+    path = trajectory.folder / "trajectory.json"
+    content = json.loads(path.read_text())
+    claiming(content["model"])
+    path.write_text(json.dumps(content))
+    with pytest.raises(
+        ValueError, match=r"claims weights of 24\d{11} bytes, and the f"
+    ):
+        TeacherTrajectory(trajectory.folder).load(0)
+
+
+@pytest.mark.attack
+def test_a_model_file_that_claims_what_it_does_not_hold(tmp_path):
+    make_teacher().save(tmp_path / "true.keras")
+    forged = tmp_path / "forged.keras"
+    with (
+        zipfile.ZipFile(tmp_path / "true.keras") as parts,
+        zipfile.ZipFile(forged, "w") as out,
+    ):
+        for name in parts.namelist():
+            part = parts.read(name)
+            if name == "config.json":
+                part = json.dumps(claiming(json.loads(part)))
+            out.writestr(name, part)
+    for model in (None, make_teacher()):
+        with pytest.raises(
+            ValueError, match=r"forged.keras': its config claims weights"
+        ):
+            TeacherTrajectory.from_files([forged], model=model)
+        TeacherTrajectory.from_files([tmp_path / "true.keras"], model=model)
 
 
 @pytest.mark.attack

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from keras_kd import backend
-from keras_kd.arguments import check_number
+from keras_kd.arguments import check_number, check_temperature
 from keras_kd.complexity.arguments import check_kernel, check_targets, check_truth
 from keras_kd.forward import Examples
 from keras_kd.ntk.outputs import are_probabilities, logits_of
@@ -29,7 +29,7 @@ def checked_temperatures(
     if temperatures is None:
         return None
     several: Any = temperatures if np.ndim(temperatures) else [temperatures]
-    checked = tuple(check_number("temperatures", t, above=0) for t in several)
+    checked = tuple(check_temperature("temperatures", t) for t in several)
     if not checked or len(set(checked)) < len(checked):
         raise ValueError(
             "`temperatures` must be numbers > 0, at least one, each once. "

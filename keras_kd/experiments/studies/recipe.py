@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
+from keras_kd.arguments import check_temperature
 from keras_kd.experiments.names import NETWORK_NAMES, WIDTHS
 from keras_kd.experiments.studies.cell import Architecture, Cell, Data
 from keras_kd.experiments.studies.methods import METHODS, Method
@@ -12,7 +13,7 @@ from keras_kd.experiments.studies.rates import Rates
 from keras_kd.experiments.studies.settings import kinds_of, value_of
 from keras_kd.files import is_name
 
-# Of temperatures and learning rates: its square is still a float32.
+# Of learning rates: its square is still a float32.
 _LARGEST = 1e18
 # What two runs of one study may differ in.
 _NO_IDENTITY = ("seeds", "about", "from_paper", "recalled")
@@ -153,8 +154,9 @@ class Recipe:
             self.temperatures,
             "not empty",
         )
+        for temperature in self.temperatures:
+            check_temperature("temperatures", temperature)
         for values, name in (
-            (self.temperatures, "temperatures"),
             (self.learning_rates, "learning_rates"),
             (self.higher_learning_rates, "higher_learning_rates"),
         ):

@@ -81,6 +81,11 @@ def build_cache(
     overwrite = check_boolean("overwrite", overwrite)
     folder = check_folder("folder", folder)
     check_no_strangers(folder, overwrite)
+    if isinstance(taps, str):
+        raise ValueError(
+            "`taps` must be a list of layers' paths. Received: "
+            f"taps={taps!r}. Write taps=[{taps!r}]."
+        )
     source = Source(teacher, teacher_outputs, list(taps), output_kind)
     passes = Passes(_as_numbers(data, source), views, batch_size)
     console = Console(quiet=not progress)
@@ -173,6 +178,13 @@ def _request(
         kind or kind_of_classes(leaf.shape[-1])
         for kind, leaf in zip(known, leaves, strict=True)
     ]
+    units = [leaf.shape[-1] for leaf in leaves]
+    if packing.top_k is not None and packing.top_k > max(units):
+        raise ValueError(
+            "`top_k` must be at most the number of classes. Received: "
+            f"top_k={packing.top_k} for outputs of {units} units. Leave it out to keep "
+            "all logits."
+        )
     cut = [kind for kind, leaf in zip(kinds, leaves, strict=True) if packing.cuts(leaf)]
     if any(kind is not categorical for kind in cut):
         names = [kind.NAME for kind in kinds]

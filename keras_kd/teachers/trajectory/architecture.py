@@ -36,12 +36,6 @@ def variable_specs(model: keras.Model) -> tuple[VariableSpec, ...]:
     )
 
 
-def bytes_of(dtype: str) -> int:
-    """Bytes of one value, 1 at least."""
-    bits = re.match(r"(?:u?int|b?float)(\d+)", dtype)
-    return max(1, int(bits[1]) // 8) if bits else 1
-
-
 def first_difference(
     recorded: Sequence[VariableSpec], present: Sequence[VariableSpec]
 ) -> str | None:

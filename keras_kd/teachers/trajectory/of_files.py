@@ -9,6 +9,7 @@ import keras
 
 from keras_kd.arguments import check_integer
 from keras_kd.files import sha256
+from keras_kd.forward.claims import check_model_file
 from keras_kd.keras_internals import keras_reason
 from keras_kd.teachers.known_kinds import kinds_of_model
 from keras_kd.teachers.trajectory.architecture import model_config, variable_specs
@@ -102,6 +103,7 @@ def _model_of(path: Path) -> Any:
             f"model=None and '{path}'"
         )
     try:
+        check_model_file(path)
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
         raise ValueError(

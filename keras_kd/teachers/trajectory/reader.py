@@ -10,10 +10,10 @@ from typing import Any
 import keras
 
 from keras_kd.files import sha256
+from keras_kd.forward.claims import bytes_of, check_claims
 from keras_kd.keras_internals import keras_reason
 from keras_kd.teachers.stages import Stages
 from keras_kd.teachers.trajectory.architecture import (
-    bytes_of,
     first_difference,
     variable_specs,
 )
@@ -297,7 +297,7 @@ def _check_file(checkpoint: Checkpoint) -> None:
 
 
 def _check_claims(checkpoint: Checkpoint, manifest: Manifest) -> None:
-    """Refuses variables of more bytes than the file has."""
+    """Refuses variables, and a config, of more bytes than the file has."""
     claimed = sum(math.prod(v.shape) * bytes_of(v.dtype) for v in manifest.variables)
     if claimed > checkpoint.size and checkpoint.file.suffix != ".keras":
         raise _broken(
@@ -305,6 +305,11 @@ def _check_claims(checkpoint: Checkpoint, manifest: Manifest) -> None:
             f"the variables recorded in '{manifest.folder}' have {claimed} bytes, and "
             f"the file {checkpoint.size}",
         )
+    if checkpoint.file.suffix != ".keras":
+        try:
+            check_claims(manifest.model, checkpoint.size)
+        except ValueError as error:
+            raise _broken(checkpoint, str(error)) from None
 
 
 def _broken(checkpoint: Checkpoint, reason: str) -> ValueError:

@@ -7,6 +7,7 @@ import h5py
 import keras
 import numpy as np
 
+from keras_kd.forward.claims import check_model_file
 from keras_kd.teachers.trajectory.architecture import first_difference, variable_specs
 
 ENDINGS = (".weights.h5", ".keras")
@@ -27,6 +28,7 @@ def load_file(file: Path, model: keras.Model) -> None:
         check_self_contained(file)
         model.load_weights(file)
         return
+    check_model_file(file)
     whole = keras.saving.load_model(file, compile=False, safe_mode=True)
     difference = first_difference(variable_specs(model), variable_specs(whole))
     if difference:
