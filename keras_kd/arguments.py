@@ -4,12 +4,37 @@ import math
 import numbers
 import operator
 import os
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 _COLDEST = 1e-6
+# An error is read in a terminal: what is longer than this is not repeated in it.
+_LONGEST = 120
+
+
+def shown(value: object) -> str:
+    """`value` for an error: its `repr`, where that is short, else what it is.
+
+    Of an array or tensor that is its shape and type, of the rest the beginning.
+    """
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple | list) and not isinstance(value, type):
+        if math.prod(int(d or 1) for d in shape) > 8:
+            dtype = getattr(value, "dtype", "unknown")
+            kind = type(value).__name__
+            return f"{kind} of shape {tuple(shape)} and dtype {dtype}"
+        value_as_text = " ".join(repr(value).split())
+    elif isinstance(value, list | tuple | range) and len(value) > 8:
+        first = ", ".join(shown(item) for item in value[:3])
+        value_as_text = f"{type(value).__name__} of {len(value)}: {first}, ..."
+    else:
+        value_as_text = repr(value)
+    if len(value_as_text) > _LONGEST:
+        return f"{value_as_text[:_LONGEST]}..."
+    return value_as_text
 
 
 def check_number(
@@ -180,13 +205,78 @@ def check_layer_name(argument: str, value: object) -> None:
         )
 
 
-def check_folder(argument: str, value: str | os.PathLike[str]) -> Path:
+def check_instance(
+    argument: str, value: object, kind: type | tuple[type, ...], expected: str
+) -> None:
+    """Refuses what is nothing of a kind.
+
+    Raises:
+        ValueError: names the argument, what is expected and the value.
+    """
+    if not isinstance(value, kind):
+        raise _refusal(argument, value, expected)
+
+
+def check_has(argument: str, value: object, *attributes: str) -> None:
+    """Refuses what lacks an attribute.
+
+    Raises:
+        ValueError: names the argument, the attributes and the value.
+    """
+    if not all(hasattr(value, name) for name in attributes):
+        raise _refusal(argument, value, f"an object with {', '.join(attributes)}")
+
+
+def check_examples(argument: str, value: object) -> None:
+    """Refuses what has no examples one can count, such as a number or a text.
+
+    Raises:
+        ValueError: names the argument and the value.
+    """
+    shape = getattr(value, "shape", None)
+    if isinstance(value, str | bytes) or shape == () or not hasattr(value, "__len__"):
+        raise _refusal(argument, value, "an array or a sequence of examples")
+
+
+def check_named_numbers(argument: str, value: object) -> dict[str, NDArray[np.float64]]:
+    """`value` as a dict of names to arrays of numbers, `(n,)` each.
+
+    Raises:
+        ValueError: names the argument, and what is none.
+    """
+    if not isinstance(value, Mapping):
+        raise _refusal(argument, value, "a dict of names to sequences of numbers")
+    arrays = {}
+    for name, numbers_of_it in value.items():
+        try:
+            array = np.asarray(numbers_of_it, np.float64)
+        except (TypeError, ValueError):
+            array = np.empty(())
+        if array.ndim != 1:
+            place = f"{argument}[{name!r}]"
+            raise _refusal(place, numbers_of_it, "a sequence of numbers")
+        arrays[name] = array
+    return arrays
+
+
+def check_path(argument: str, value: object) -> Path:
+    """`value` as a path.
+
+    Raises:
+        ValueError: it is neither a string, nor a path, or empty.
+    """
+    if not isinstance(value, str | os.PathLike) or not os.fspath(value):
+        raise _refusal(argument, value, "a path")
+    return Path(value)
+
+
+def check_folder(argument: str, value: object) -> Path:
     """`value` as the path of a folder that is there or can be made.
 
     Raises:
-        ValueError: it is a file.
+        ValueError: it is no path, or a file.
     """
-    folder = Path(value)
+    folder = check_path(argument, value)
     if folder.exists() and not folder.is_dir():
         raise ValueError(
             f"`{argument}` must be a folder. Received: '{folder}', a file."
@@ -249,5 +339,5 @@ def _limits(above: float | None, at_least: float | None, below: float | None) ->
 
 def _refusal(argument: str, value: object, expected: str) -> ValueError:
     return ValueError(
-        f"`{argument}` must be {expected}. Received: {argument}={value!r}"
+        f"`{argument}` must be {expected}. Received: {argument}={shown(value)}"
     )

@@ -7,46 +7,20 @@ them. It can be read in black and white.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from keras_kd.arguments import check_has, check_named_numbers, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.patches import Rectangle
 
-
-class HasSpectrum(Protocol):
-    """What `plot_spectrum` needs to know."""
-
-    @property
-    def eigenvalues(self) -> NDArray[np.float64]: ...
-
-    @property
-    def energy(self) -> NDArray[np.float64]: ...
-
-
-class HasTerms(Protocol):
-    """What `plot_bound` needs to know of one bound."""
-
-    @property
-    def terms(self) -> Mapping[str, float]: ...
-
-    @property
-    def bounds(self) -> str: ...
-
-    @property
-    def valid(self) -> bool: ...
-
-
-class CanPlot(Protocol):
-    """What `plot_report` needs: a report that knows its table."""
-
-    def plot(self, column: Any = None, ax: Axes | None = None) -> Axes: ...
-
+    from keras_kd.plotted import CanPlot, HasSpectrum, HasTerms
 
 COLOURS = {
     "teacher": "#777777",
@@ -92,6 +66,11 @@ def plot_runs(
         file: the PNG (or other format that matplotlib knows) to write.
         title: above the figure.
     """
+    if not isinstance(histories, Mapping) or not histories:
+        raise ValueError(
+            "`histories` must be lists of histories by name. Received: "
+            f"histories={shown(histories)}"
+        )
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4), layout="constrained")
@@ -147,33 +126,31 @@ def plot_complexity(
         ValueError: there is no target set, or one is not as long as `epochs`, or
             `errors` are not of the same target sets and lengths.
     """
-    lengths = {len(line) for line in values.values()}
+    lines = check_named_numbers("values", values)
+    sizes = {name: len(line) for name, line in lines.items()}
+    lengths = set(sizes.values())
     if len(lengths) != 1 or (epochs is not None and {len(epochs)} != lengths):
         raise ValueError(
             "`values` must be sequences of the length of `epochs`, at least one. "
-            f"Received: { {name: len(line) for name, line in values.items()} }"
-            + ("" if epochs is None else f", {len(epochs)} epochs")
+            f"Received: {sizes}" + ("" if epochs is None else f", {len(epochs)} epochs")
         )
-    if errors is not None and {k: len(v) for k, v in errors.items()} != {
-        name: len(line) for name, line in values.items()
-    }:
+    bands = {} if errors is None else check_named_numbers("errors", errors)
+    if errors is not None and {name: len(b) for name, b in bands.items()} != sizes:
         raise ValueError(
             f"`errors` must be of {list(values)}, as long as `values`. Received: "
-            f"{ {name: len(line) for name, line in errors.items()} }"
+            f"{ {name: len(band) for name, band in bands.items()} }"
         )
     ax = _axes(ax)
     x = np.arange(1, lengths.pop() + 1) if epochs is None else np.asarray(epochs)
     for (name, line), (colour, style, marker) in zip(
-        values.items(), itertools.cycle(LINES), strict=False
+        lines.items(), itertools.cycle(LINES), strict=False
     ):
         if errors is not None:
-            middle, error = np.asarray(line, float), np.asarray(errors[name], float)
-            ax.fill_between(
-                x, middle - error, middle + error, color=colour, alpha=0.2, linewidth=0
-            )
+            low, high = line - bands[name], line + bands[name]
+            ax.fill_between(x, low, high, color=colour, alpha=0.2, linewidth=0)
         ax.plot(
             x,
-            np.asarray(line, float),
+            line,
             color=colour,
             linestyle=style,
             marker=marker,
@@ -184,7 +161,8 @@ def plot_complexity(
     if epochs is None:
         locator: Any = ax.xaxis.get_major_locator()
         locator.set_params(integer=True)
-    ax.set(xlabel="epoch", ylabel="adjusted supervision complexity")
+    scale = "log" if _differ_in_size(lines.values()) else "linear"
+    ax.set(xlabel="epoch", ylabel="adjusted supervision complexity", yscale=scale)
     ax.grid(alpha=0.3)
     ax.legend(frameon=False)
     return ax
@@ -200,6 +178,7 @@ def plot_spectrum(spectrum: HasSpectrum, ax: Axes | None = None) -> Axes:
     Returns:
         The `Axes` of the eigenvalues.
     """
+    check_has("spectrum", spectrum, "eigenvalues", "energy")
     return plot_eigenvalues(spectrum.eigenvalues, spectrum.energy, ax)
 
 
@@ -220,6 +199,12 @@ def plot_eigenvalues(
         The `Axes` of the eigenvalues.
     """
     values, energies = np.asarray(eigenvalues), np.asarray(energy)
+    alike = values.shape[:1] == energies.shape[:1] != ()
+    if not alike or not values.ndim <= energies.ndim <= 2:
+        raise ValueError(
+            "`eigenvalues` must be `(n,)` or `(n, k)`, and `energy` of their length. "
+            f"Received: shapes {values.shape} and {energies.shape}"
+        )
     if values.shape != energies.shape:
         energies = energies.sum(axis=1)
     order = np.argsort(-values, axis=None)
@@ -260,16 +245,17 @@ def plot_margins(
     Raises:
         ValueError: there are no margins.
     """
-    if not margins or any(len(values) == 0 for values in margins.values()):
+    arrays = check_named_numbers("margins", margins)
+    if not arrays or any(len(values) == 0 for values in arrays.values()):
         raise ValueError(
             "`margins` must be arrays of at least one margin, by name. "
-            f"Received: margins={margins}"
+            f"Received: {list(arrays)}, some of them empty"
         )
     ax = _axes(ax)
     for (name, values), (colour, style, _) in zip(
-        margins.items(), itertools.cycle(LINES), strict=False
+        arrays.items(), itertools.cycle(LINES), strict=False
     ):
-        ax.ecdf(np.asarray(values, float), color=colour, linestyle=style, label=name)
+        ax.ecdf(values, color=colour, linestyle=style, label=name)
     # To the left of it what is misclassified.
     ax.axvline(0, color="#000000", linewidth=0.8, alpha=0.6)
     ax.set(xlabel="margin", ylabel="share of examples with at most this margin")
@@ -291,8 +277,8 @@ def plot_bound(bounds: Mapping[str, HasTerms], ax: Axes | None = None) -> Axes:
     Raises:
         ValueError: there is no bound.
     """
-    if not bounds:
-        raise ValueError("`bounds` must hold at least one bound. Received: none")
+    if not isinstance(bounds, Mapping) or not bounds:
+        raise ValueError(f"`bounds` must hold at least one. Received: bounds={bounds}")
     new = ax is None
     ax = _axes(ax, max(3.0, 1.4 + 0.35 * len(bounds)))
     places = np.arange(len(bounds))
@@ -351,6 +337,7 @@ def plot_report(
     Raises:
         ValueError: `column` is none of the report's, or it was not measured.
     """
+    check_has("report", report, "plot")
     return report.plot(column, ax)
 
 
@@ -379,6 +366,11 @@ def plot_heat_map(
         The `Axes`.
     """
     table = np.asarray(table, float)
+    if table.shape != (len(rows), len(columns)):
+        raise ValueError(
+            f"`table` must be of {len(rows)} `rows` and {len(columns)} `columns`. "
+            f"Received: shape {table.shape}"
+        )
     numbers = [f"{value:.3g}" for value in table.ravel()]
     read = np.asarray(numbers if texts is None else texts, str).reshape(table.shape)
     best = np.nanargmax(table) if more_is_better else np.nanargmin(table)
@@ -425,10 +417,18 @@ def plot_heat_map(
 
 def _axes(ax: Axes | None, height: float = 4.8) -> Axes:
     if ax is not None:
+        check_has("ax", ax, "plot")
         return ax
     from matplotlib import pyplot
 
     return pyplot.subplots(figsize=(6.4, height), layout="constrained")[1]
+
+
+def _differ_in_size(lines: Collection[NDArray[np.float64]]) -> bool:
+    """Whether a curve would be flat beside another one on a linear axis."""
+    heights = [np.nanmax(line) for line in lines if not np.isnan(line).all()]
+    positive = all(np.nanmin(line, initial=np.inf) > 0 for line in lines)
+    return bool(positive and len(heights) > 1 and max(heights) > 20 * min(heights))
 
 
 def _frame(x: float, y: float, width: float, colour: str) -> Rectangle:

@@ -31,7 +31,7 @@ def test_numbers_refused(value):
     with refused("`a` must be") as error:
         arguments.check_number("a", value, above=1, below=3)
     assert str(error.value) == (
-        f"`a` must be a finite number > 1 and < 3. Received: a={value!r}"
+        f"`a` must be a finite number > 1 and < 3. Received: a={arguments.shown(value)}"
     )
 
 
@@ -98,7 +98,9 @@ def test_fractions(ends, interval):
             with refused("`share` must be in"):
                 arguments.check_fraction("share", end, **ends)
     for value in (-0.1, 1.1, *NO_NUMBERS):
-        message = f"`share` must be in {interval}. Received: share={value!r}"
+        message = (
+            f"`share` must be in {interval}. Received: share={arguments.shown(value)}"
+        )
         with refused(message):
             arguments.check_fraction("share", value, **ends)
 
@@ -136,3 +138,23 @@ def test_folders(tmp_path):
     (tmp_path / "file").touch()
     with refused(f"`out` must be a folder. Received: '{tmp_path / 'file'}', a file."):
         arguments.check_folder("out", tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (3, "3"),
+        ("a" * 500, "'" + "a" * 119 + "..."),
+        (np.arange(3), "array([0, 1, 2])"),
+        (np.zeros((40, 5), "float32"), "ndarray of shape (40, 5) and dtype float32"),
+        (list(range(1000)), "list of 1000: 0, 1, 2, ..."),
+        ([np.zeros(40)], "[array([0., 0., 0., 0., 0., 0., 0., 0."),
+        (10**400, "1" + "0" * 119 + "..."),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_what_is_shown_of_a_value(value, text):
+    said = arguments.shown(value)
+    assert said.startswith(text)
+    assert len(said) <= 123
+    assert (said == text) or said.endswith("...")

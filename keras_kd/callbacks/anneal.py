@@ -70,6 +70,11 @@ class Anneal(keras.callbacks.Callback):
                 "`keras.optimizers.schedules.LearningRateSchedule`. Received: "
                 f"schedule={schedule!r}"
             )
+        if loss is not None and not (isinstance(loss, str) and loss):
+            raise ValueError(
+                "`loss` must be the name of a distillation loss, or None. Received: "
+                f"loss={loss!r}"
+            )
         self.number = number
         self.schedule = schedule
         self.loss = loss

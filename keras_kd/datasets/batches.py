@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_kd.arguments import check_integer, is_integer
+from keras_kd.arguments import check_examples, check_integer, is_integer
 from keras_kd.datasets.keras_cv import give_own_generators, reset_generator
 from keras_kd.keras_internals import is_seed_state, takes_training
 
@@ -79,6 +79,9 @@ class Batches(keras.utils.PyDataset):
         views: int | None = None,
     ):
         super().__init__()
+        check_examples("x", x)
+        if y is not None:
+            check_examples("y", y)
         if y is not None and len(x) != len(y):
             raise ValueError(
                 "`x` and `y` must have the same length. "

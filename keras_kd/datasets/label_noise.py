@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from keras_kd.arguments import check_fraction
+from keras_kd.arguments import check_fraction, check_integer
 
 
 def wrong_labels(labels: npt.ArrayLike, share: float, seed: int = 0) -> np.ndarray:
@@ -19,7 +19,8 @@ def wrong_labels(labels: npt.ArrayLike, share: float, seed: int = 0) -> np.ndarr
         `(n,)`, a new array of the same dtype.
 
     Raises:
-        ValueError: `share` is not in [0, 1], or there is one class alone.
+        ValueError: `share` is not in [0, 1], or `labels` are no integers `(n,)`, or of
+            one class alone.
 
     Source: symmetric noise as in Zhang et al., "Understanding deep learning requires
     rethinking generalization", ICLR 2017, with a share that is exact.
@@ -32,11 +33,20 @@ def wrong_labels(labels: npt.ArrayLike, share: float, seed: int = 0) -> np.ndarr
     200
     """
     labels = np.asarray(labels)
+    wrong = labels.ndim != 1 or labels.dtype.kind not in "iu" or not labels.size
+    if wrong or labels.min() < 0:
+        raise ValueError(
+            "`labels` must be integers >= 0, `(n,)`. Received: labels of shape "
+            f"{labels.shape} and dtype {labels.dtype}"
+            + ("" if wrong else f", {labels.min()} the least")
+        )
+    seed = check_integer("seed", seed, at_least=0)
     share = check_fraction("share", share, zero=True, one=True)
     classes, places = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(
-            f"`labels` must be of two classes at least. Received: {classes}"
+            "`labels` must be of two classes at least. Received: labels of "
+            f"{len(classes)}"
         )
     generator = np.random.default_rng(seed)
     chosen = generator.permutation(len(labels))[: round(share * len(labels))]

@@ -6,7 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_kd.arguments import check_choice, check_integer_or_none
+from keras_kd.arguments import (
+    check_choice,
+    check_integer,
+    check_integer_or_none,
+    check_path,
+)
 from keras_kd.datasets.cifar import read_cifar
 from keras_kd.datasets.dataset import Dataset
 from keras_kd.datasets.digits import read_digits
@@ -117,7 +122,8 @@ def load(
     """
     names = ", ".join(map(repr, _CLASSES))
     check_choice("name", name, _CLASSES, expected=f"one of {names}")
-    folder = None if folder is None else Path(folder).expanduser()
+    seed = check_integer("seed", seed, at_least=0)
+    folder = None if folder is None else check_path("folder", folder).expanduser()
     if folder is not None and not folder.is_dir():
         raise FileNotFoundError(
             f"`folder` must be an existing folder. Received: folder='{folder}'"

@@ -7,10 +7,16 @@ from typing import Any
 
 import keras
 
-from keras_kd.arguments import check_number
+from keras_kd.arguments import (
+    check_boolean,
+    check_instance,
+    check_number,
+    shown,
+)
 from keras_kd.distiller.compiled_form import warn_of_other_form
 from keras_kd.forward import output_spec
 from keras_kd.losses import SoftTargets
+from keras_kd.losses.of_keras import distillation_loss_of
 from keras_kd.teachers.cache import CachedMean, SupervisionCache
 
 
@@ -102,6 +108,8 @@ def check_trained_teacher(
         ValueError: a teacher that is to be trained cannot be, or would not be saved; or
             one of less precision does not run, or is trained.
     """
+    check_boolean("train_teacher", train_teacher)
+    check_boolean("save_teacher", save_teacher)
     runs = isinstance(teacher, keras.Model)
     if train_teacher and not (runs and save_teacher):
         raise ValueError(
@@ -120,36 +128,39 @@ def check_trained_teacher(
 def named_losses(losses: Any) -> dict[str, keras.distillation.DistillationLoss]:
     """One loss, a list or a dict of losses as a dict; names from the classes.
 
+    A plain loss of Keras is the one that it stands for.
+
     Raises:
         ValueError: none at all, something that is no distillation loss, or a name
             that cannot stand in a log.
     """
     if losses is None:
         losses = SoftTargets()
-    if isinstance(losses, keras.distillation.DistillationLoss):
+    if isinstance(losses, str) or callable(losses):
+        losses = [distillation_loss_of("distillation_losses", losses)]
+    elif isinstance(losses, keras.distillation.DistillationLoss):
         losses = [losses]
     if not isinstance(losses, Mapping | list | tuple) or not losses:
         raise ValueError(
             "`distillation_losses` must be a `keras.distillation.DistillationLoss`, "
-            f"or a list or dict of them. Received: distillation_losses={losses}"
+            "a loss of Keras that stands for one, or a list or dict of them. Received: "
+            f"distillation_losses={shown(losses)}"
         )
     if isinstance(losses, Mapping):
-        named = dict(losses)
+        named = {
+            name: distillation_loss_of(str(name), loss) for name, loss in losses.items()
+        }
     else:
         named = {}
-        for loss in losses:
+        for i, loss in enumerate(losses):
+            loss = distillation_loss_of(f"distillation_losses[{i}]", loss)
             name = base = _snake_case(type(loss).__name__)
             count = 1
             while name in named:
                 count += 1
                 name = f"{base}_{count}"
             named[name] = loss
-    for name, loss in named.items():
-        if not isinstance(loss, keras.distillation.DistillationLoss):
-            raise ValueError(
-                "`distillation_losses` must hold `keras.distillation.DistillationLoss` "
-                f"objects. Received: {name}={loss} of type {type(loss).__name__}"
-            )
+    for name in named:
         reserved = ("", "loss", "student", "teacher", "distillation")
         if not isinstance(name, str) or name in reserved or name.startswith("val_"):
             raise ValueError(
@@ -174,6 +185,12 @@ def loss_weights(weights: Any, losses: Mapping[str, object]) -> list[float]:
         return [1.0] * len(losses)
     if isinstance(weights, numbers.Real):
         weights = [weights]
+    check_instance(
+        "distillation_loss_weights",
+        weights,
+        (Mapping, list, tuple),
+        "a number, or a list or dict with one for each loss",
+    )
     if isinstance(weights, Mapping):
         if set(weights) != set(losses):
             raise ValueError(
@@ -373,5 +390,11 @@ def in_order(callbacks: Any) -> Any:
     if isinstance(callbacks, keras.callbacks.Callback):
         callbacks = [callbacks]
     if not isinstance(callbacks, list | tuple):
+        check_instance(
+            "callbacks",
+            callbacks,
+            (keras.callbacks.CallbackList, type(None)),
+            "a `keras.callbacks.Callback` or a list of them",
+        )
         return callbacks
     return sorted(callbacks, key=lambda c: not getattr(c, "writes_epoch_logs", False))

@@ -1,12 +1,18 @@
 """What is asked of the data of `fit`, before Keras has made batches of them."""
 
+import numbers
 from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_kd.arguments import check_integer_or_none, check_number
+from keras_kd.arguments import (
+    check_fraction,
+    check_integer,
+    check_integer_or_none,
+    check_number,
+)
 from keras_kd.distiller.arguments import check_labels
 
 
@@ -20,6 +26,13 @@ def check_data(
             that are negative or not finite; or a size that no batch has.
     """
     check_integer_or_none("batch_size", batch_size, at_least=1)
+    if isinstance(x, numbers.Number):
+        raise ValueError(
+            f"`x` must be arrays of examples or a data set. Received: x={x!r}"
+        )
+    sizes = [getattr(leaf, "shape", None) for leaf in keras.tree.flatten(x)]
+    if any(size is not None and tuple(size)[:1] == (0,) for size in sizes):
+        raise ValueError("`x` must hold examples. Received: an array of none")
     _check_real(x, y)
     if isinstance(class_weight, Mapping):
         for label, weight in class_weight.items():
@@ -36,6 +49,26 @@ def check_data(
         )
     for weights in keras.tree.flatten(sample_weight):
         _check_weights(weights)
+
+
+def check_fit(arguments: Mapping[str, Any]) -> None:
+    """Refuses data as `check_data` does, and lengths of training that are none.
+
+    Args:
+        arguments: those of `fit`, by name.
+
+    Raises:
+        ValueError: names the argument and the value.
+    """
+    names = ("x", "y", "sample_weight", "batch_size", "class_weight")
+    check_data(*(arguments[name] for name in names))
+    if arguments["x"] is None:
+        raise ValueError("`x` must be given. Received: x=None")
+    for name in ("epochs", "initial_epoch"):
+        check_integer(name, arguments[name], at_least=0)
+    for name in ("steps_per_epoch", "validation_steps", "validation_batch_size"):
+        check_integer_or_none(name, arguments[name], at_least=1)
+    check_fraction("validation_split", arguments["validation_split"] or 0, zero=True)
 
 
 def _check_weights(weights: Any) -> None:

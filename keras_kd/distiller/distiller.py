@@ -14,12 +14,13 @@ from keras_kd.distiller.augmentation import (
     check_augment,
     warn_of_random_layers,
 )
-from keras_kd.distiller.data_checks import check_data
+from keras_kd.distiller.data_checks import check_data, check_fit
 from keras_kd.distiller.first_step import FirstStep
 from keras_kd.distiller.live_numbers import Forwarded, LiveNumbers
 from keras_kd.distiller.logs import DistillationLogs
 from keras_kd.distiller.loss import DistillationTerms
 from keras_kd.distiller.mixture import mixed_loss
+from keras_kd.distiller.other_names import TranslatesOtherNames
 from keras_kd.distiller.output_kinds import OutputKinds
 from keras_kd.distiller.reported import logs_of_batch, logs_of_epoch
 from keras_kd.distiller.saving import arguments_of, config_of
@@ -39,7 +40,7 @@ from keras_kd.teachers.reduced_precision import Agreement
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
-class Distiller(keras.Model):
+class Distiller(TranslatesOtherNames):
     r"""Trains a student on a teacher's predictions with `compile()` and `fit()`.
 
     The loss is `alpha * distillation + (1 - alpha) * student_loss`, plus the student's
@@ -72,9 +73,9 @@ class Distiller(keras.Model):
             one teacher in one pass over the data as one model of several outputs,
             `keras.Model(x, {"small": small(x), "large": large(x)})`.
         distillation_losses: one `keras.distillation.DistillationLoss`, a list, or a
-            dict of names to losses. `None` means `keras_kd.losses.SoftTargets()`.
-            Each is for all outputs; in a dict by the names of the outputs each is for
-            its own, and an output without one is not distilled.
+            dict of names to losses; a loss of Keras (`"mse"`) may stand for one. `None`
+            means `SoftTargets()`. Each is for all outputs; in a dict by the names of
+            the outputs each is for its own, and one without is not distilled.
         distillation_loss_weights: a weight >= 0 for each loss, in the same form.
             `None` means 1 for each.
         alpha: weight of the distillation term, in [0, 1]. It may be assigned to at any
@@ -359,7 +360,7 @@ class Distiller(keras.Model):
         """
         arguments = dict(locals())
         del arguments["self"], arguments["__class__"]
-        check_data(x, y, sample_weight, batch_size, class_weight)
+        check_fit(arguments)
         checks.check_pairs(batch_size, self.distillation_losses)
         arguments = strings.in_fit(self, arguments)
         supervisor = self._check_ready()

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 
 from keras_kd import datasets
-from keras_kd.arguments import check_choice, check_integer
+from keras_kd.arguments import check_choice, check_folder, check_integer
 from keras_kd.experiments.names import DemoName, Mode, Network
 from keras_kd.experiments.networks import build
 from keras_kd.experiments.training import (
@@ -91,11 +91,12 @@ def demo(
     """
     check_choice("dataset", dataset, SETTINGS)
     seeds = check_integer("seeds", seeds, at_least=1)
+    folder = check_folder("folder", folder)
     setting = SETTINGS[dataset]
     data = datasets.load(
         dataset, folder=folder_of_data, n_train=setting.n_train, n_test=setting.n_test
     )
-    folder = Path(folder) / dataset
+    folder = folder / dataset
     make_folder(folder)
     runs: dict[str, list[Run]] = {mode: [] for mode in ("teacher", *MODES)}
     for seed in range(seeds):

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from keras_kd.arguments import check_instance
 from keras_kd.datasets import Dataset
 from keras_kd.metrics import top1_agreement
 
@@ -25,6 +26,10 @@ def evaluate(
     student: keras.Model, dataset: Dataset, teacher: keras.Model | None = None
 ) -> tuple[float, float | None]:
     """Accuracy on the test images, and agreement with `teacher` if one is given."""
+    check_instance("student", student, keras.Model, "a `keras.Model`")
+    check_instance("dataset", dataset, Dataset, "a `keras_kd.datasets.Dataset`")
+    if teacher is not None:
+        check_instance("teacher", teacher, keras.Model, "None or a `keras.Model`")
     outputs = logits_of(student, dataset.x_test)
     accuracy = share_right(outputs, dataset.y_test)
     if teacher is None:

@@ -6,7 +6,7 @@ from functools import partial
 import keras
 
 from keras_kd import models
-from keras_kd.arguments import check_choice
+from keras_kd.arguments import check_choice, check_integer
 from keras_kd.experiments.names import WIDTHS
 
 NETWORKS: dict[str, Callable[..., keras.Model]] = {
@@ -46,5 +46,6 @@ def build(
             f"`width` is for {list(WIDTHS)}. Received: width={width} for {network}"
         )
     kwargs = {} if width is None else {WIDTHS[network]: width}
+    seed = check_integer("seed", seed, at_least=0, below=2**32)
     keras.utils.set_random_seed(seed)
     return NETWORKS[network](input_shape=input_shape, classes=classes, **kwargs)

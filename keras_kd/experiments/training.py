@@ -7,7 +7,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_kd.arguments import check_choice
+from keras_kd.arguments import (
+    check_choice,
+    check_fraction,
+    check_instance,
+    check_integer,
+    check_number,
+    check_temperature,
+)
 from keras_kd.datasets import Batches, Dataset
 from keras_kd.distiller.distiller import Distiller
 from keras_kd.experiments.evaluation import evaluate
@@ -57,6 +64,9 @@ def train_teacher(
     callbacks: list[keras.callbacks.Callback] | None = None,
 ) -> Run:
     """Trains `teacher` on labels, its trajectory recorded in `folder`."""
+    numbers = (epochs, batch_size, learning_rate, seed)
+    _check_training("teacher", teacher, dataset, *numbers)
+    callbacks = _as_list(callbacks)
     recorder = TrajectoryRecorder(folder, every=every, ema=ema, overwrite=overwrite)
     return _train(
         "teacher",
@@ -68,7 +78,7 @@ def train_teacher(
         batch_size,
         learning_rate,
         seed,
-        [recorder, *(callbacks or [])],
+        [recorder, *callbacks],
     )
 
 
@@ -129,7 +139,19 @@ def distill(
         callbacks: further Keras callbacks.
     """
     check_choice("mode", mode, MODES)
-    callbacks = list(callbacks or [])
+    numbers = (epochs, batch_size, learning_rate, seed)
+    _check_training("student", student, dataset, *numbers)
+    temperature = check_temperature("temperature", temperature)
+    alpha = check_fraction("alpha", alpha, zero=True, one=True)
+    hold = check_fraction("hold", hold, zero=True, one=True)
+    for name, value, kind in (
+        ("trajectory", trajectory, TeacherTrajectory),
+        ("cache", cache, SupervisionCache),
+        ("teacher", teacher, keras.Model),
+    ):
+        kinds = (kind, type(None))
+        check_instance(name, value, kinds, f"None or a `{kind.__name__}`")
+    callbacks = _as_list(callbacks)
     if mode == "together":
         if teacher is None:
             raise ValueError("`mode='together'` needs a teacher to train.")
@@ -140,7 +162,9 @@ def distill(
     elif mode == "none":
         final = None
     else:
-        raise ValueError(f"`mode={mode!r}` needs a trajectory.")
+        raise ValueError(
+            f"`mode={mode!r}` needs a trajectory. Received: trajectory=None"
+        )
     if cache is not None and trajectory is not None:
         cache.check_teacher(trajectory)
     model = student
@@ -168,6 +192,30 @@ def distill(
         seed,
         callbacks,
     )
+
+
+def _check_training(
+    name: str,
+    model: Any,
+    dataset: Any,
+    epochs: Any,
+    batch_size: Any,
+    learning_rate: Any,
+    seed: Any,
+) -> None:
+    """Refuses, before anything is written, what no network can be trained with."""
+    check_instance(name, model, keras.Model, "a `keras.Model`")
+    check_instance("dataset", dataset, Dataset, "a `keras_kd.datasets.Dataset`")
+    check_integer("epochs", epochs, at_least=1)
+    check_integer("batch_size", batch_size, at_least=1)
+    check_number("learning_rate", learning_rate, above=0)
+    check_integer("seed", seed, at_least=0)
+
+
+def _as_list(callbacks: Any) -> list[keras.callbacks.Callback]:
+    expected = "a list of `keras.callbacks.Callback`"
+    check_instance("callbacks", callbacks, (list, tuple, type(None)), expected)
+    return list(callbacks or [])
 
 
 def _check_data(teacher: keras.Model, dataset: Dataset) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_kd.arguments import check_instance
 from keras_kd.outputs import (
     kind_named,
     kind_of,
@@ -30,10 +31,20 @@ def top1_agreement(
         then there is no prediction to agree with.
 
     Raises:
-        ValueError: `output_kind` is `"continuous"`: on values nothing is decided.
+        ValueError: `output_kind` is `"continuous"`: on values nothing is decided; or
+            the shapes differ.
     """
     teacher_outputs = ops.convert_to_tensor(teacher_outputs)
     student_outputs = ops.convert_to_tensor(student_outputs)
+    teacher_shape, student_shape = teacher_outputs.shape, student_outputs.shape
+    if len(teacher_shape) != len(student_shape) or not all(
+        None in (one, other) or one == other
+        for one, other in zip(teacher_shape, student_shape, strict=True)
+    ):
+        raise ValueError(
+            "`teacher_outputs` and `student_outputs` must have the same shape. "
+            f"Received: shapes {tuple(teacher_shape)} and {tuple(student_shape)}"
+        )
     kind = kind_of(output_kind, teacher_outputs.shape[-1])
     same = kind.agreement(teacher_outputs, student_outputs)
     finite = ops.all(ops.isfinite(teacher_outputs), axis=-1)
@@ -68,6 +79,7 @@ class Fidelity(keras.metrics.Mean):
         dtype: Any = None,
         output_kind: str | None = None,
     ):
+        check_instance("name", name, str, "a string")
         if output_kind is not None:
             kind_named(output_kind)
         super().__init__(name=name, dtype=dtype)

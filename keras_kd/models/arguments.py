@@ -22,8 +22,10 @@ def check_image_classifier(
     Raises:
         ValueError: it does not.
     """
-    if len(input_shape) != 3 or not all(
-        is_integer(size, above=0) for size in input_shape
+    if (
+        not isinstance(input_shape, list | tuple)
+        or len(input_shape) != 3
+        or not all(is_integer(size, above=0) for size in input_shape)
     ):
         raise ValueError(
             f"`input_shape` of {model} must be (height, width, channels), three "

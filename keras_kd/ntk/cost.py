@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_kd.arguments import check_integer
-from keras_kd.ntk.arguments import Accumulate, Implementation
+from keras_kd.ntk.arguments import Accumulate, Implementation, check_accumulate
 from keras_kd.ntk.jacobian import FactoredJacobian
 from keras_kd.ntk.outputs import Choice
 
@@ -116,11 +116,12 @@ def plan(
     >>> plan(model, np.eye(4), n=1000).layers[0].rule
     'outer'
     """
+    sums = check_accumulate(accumulate)
     jacobian = FactoredJacobian(
         model, x, outputs, variables, batch_size, implementation
     )
     n = jacobian.n if n is None else check_integer("n", n, at_least=1)
-    dtype = np.result_type(jacobian.dtype, accumulate)
+    dtype = np.result_type(jacobian.dtype, sums)
     paths = [variable.path for variable in model.trainable_variables]
     sample = jacobian.sample
     form = jacobian.form

@@ -1,12 +1,12 @@
 """The mean of several teachers, as one supervision."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import keras
 from keras import ops
 
-from keras_kd.arguments import check_choice
+from keras_kd.arguments import check_choice, check_instance
 from keras_kd.forward import output_spec
 from keras_kd.outputs import (
     Kind,
@@ -77,6 +77,9 @@ def mean(
         recorded: Any = teachers.output_kinds or None
         output_kind = output_kind or recorded
         teachers = [teachers.load(i) for i in range(len(teachers))]
+    check_instance(
+        "teachers", teachers, Iterable, "models or caches, or a `TeacherTrajectory`"
+    )
     teachers = list(teachers)
     if teachers and all(isinstance(t, SupervisionCache) for t in teachers):
         members = [(cache, cache[-1].index) for cache in teachers]

@@ -271,6 +271,21 @@ def test_report(column, best):
         (lambda: plots.plot_margins({}), "`margins` must be arrays"),
         (lambda: plots.plot_margins({"a": []}), "`margins` must be arrays"),
         (lambda: plots.plot_bound({}), "`bounds` must hold at least one"),
+        (lambda: plots.plot_bound(3), "`bounds` must hold.* Received: bounds=3"),
+        (lambda: plots.plot_complexity(None), "`values` must be a dict of names"),
+        (lambda: plots.plot_complexity({"a": "x"}), r"`values\['a'\]` must be a seq"),
+        (lambda: plots.plot_complexity({"a": [1.0]}, ax=3), "`ax` must be an object"),
+        (lambda: plots.plot_margins(None), "`margins` must be a dict of names"),
+        (lambda: plots.plot_margins({"a": "x"}), r"`margins\['a'\]` must be a seq"),
+        (lambda: plots.plot_eigenvalues(None, None), r"shapes \(\) and \(\)"),
+        (lambda: plots.plot_eigenvalues([1, 2], [1]), r"shapes \(2,\) and \(1,\)"),
+        (lambda: plots.plot_spectrum(3), "`spectrum` must be an object with eigen"),
+        (lambda: plots.plot_report(3), "`report` must be an object with plot"),
+        (
+            lambda: plots.plot_heat_map(np.ones((2, 2)), ["a"], ["b"], "l"),
+            r"1 `rows` and 1 `columns`. Received: shape \(2, 2\)",
+        ),
+        (lambda: plots.plot_runs({}, "a.png", "t"), "`histories` must be lists"),
         (lambda: plots.plot_report(a_report(), "rank"), "`column` must be one of"),
         (
             lambda: plots.plot_report(a_report(), "teacher_accuracy"),
@@ -286,3 +301,11 @@ def test_mistakes(call, message):
 
 def test_every_criterion_has_a_name():
     assert set(_COLUMNS) == set(CRITERIA)
+
+
+@pytest.mark.parametrize(
+    ("other", "scale"), [([2.0, 3.0], "linear"), ([200.0, 300.0], "log")]
+)
+def test_curves_of_very_different_size_are_both_seen(other, scale):
+    axes = plots.plot_complexity({"a": [1.0, 2.0], "b": other})
+    assert axes.get_yscale() == scale

@@ -113,8 +113,8 @@ CONSTRUCTION = {
     ),
     "no losses": (lambda: Distiller(plain(), plain(), []), "`distillation_losses`"),
     "loss type": (
-        lambda: Distiller(plain(), plain(), ["mse"]),
-        "`distillation_losses`.*mse",
+        lambda: Distiller(plain(), plain(), ["huber"]),
+        "`distillation_losses`.*huber",
     ),
     "loss name": (
         lambda: Distiller(plain(), plain(), {"student": SoftTargets()}),

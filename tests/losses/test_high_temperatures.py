@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from loss_inputs import gradient, normal, softmax, value
 
-from keras_kd.losses import DecoupledKD, SoftTargets
+from keras_kd.losses import DIST, DecoupledKD, SoftTargets
 
 mpmath.mp.dps = 50
 NEG = -np.inf
@@ -103,6 +103,44 @@ def test_decoupled(temperature):
         loss = DecoupledKD(alpha, beta, temperature)
         actual = value(loss.compute_loss(teacher, student, y_true=labels))
         assert actual == pytest.approx(parts(alpha, beta), rel=1e-4)
+
+
+def _pearson_distance(x, y):
+    x, y = ([z - sum(v) / len(v) for z in v] for v in (x, y))
+    norms = mpmath.sqrt(sum(z**2 for z in x) * sum(z**2 for z in y))
+    return 1 - sum(a * b for a, b in zip(x, y, strict=True)) / norms
+
+
+@pytest.mark.parametrize(
+    ("temperature", "close"),
+    [(1, 1), (1, 1e-2), (1000, 1e-2), (1000, 1), (1e4, 1e-2), (1e4, 1), (1e6, 1)],
+)
+@pytest.mark.parametrize(("beta", "gamma"), [(1, 0), (0, 1)])
+def test_dist(temperature, close, beta, gamma):
+    teacher = normal(6, 5, seed=1, scale=2.0)
+    student = teacher + normal(6, 5, seed=2, scale=close)
+    p, q = (
+        [[mpmath.exp(z) for z in _log_softmax(row, temperature)] for row in logits]
+        for logits in (teacher, student)
+    )
+    if gamma:
+        p, q = zip(*p, strict=True), zip(*q, strict=True)
+    distances = [_pearson_distance(x, y) for x, y in zip(p, q, strict=True)]
+    expected = float(sum(distances) / len(distances) * temperature**2)
+    loss = DIST(beta, gamma, temperature)
+    actual = value(loss.compute_loss(teacher, student))
+    assert actual == pytest.approx(expected, rel=1e-3 if close < 1 else 1e-5)
+
+
+def test_dist_of_classes_that_are_rare():
+    """Columns of probabilities that vary far below those of other classes."""
+    teacher, student = normal(6, 3, seed=1), normal(6, 3, seed=2)
+    teacher[:, 0] += 8
+    student[:, 0] += 8
+    p, q = (softmax(np.float64(z)).T for z in (teacher, student))
+    expected = np.mean([1 - np.corrcoef(x, y)[0, 1] for x, y in zip(p, q, strict=True)])
+    actual = value(DIST(0, 1).compute_loss(teacher, student))
+    assert actual == pytest.approx(expected, rel=1e-3)
 
 
 def test_the_limit_is_the_squared_error_of_centred_logits():

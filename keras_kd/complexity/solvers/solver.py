@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse.linalg import LinearOperator
 
+from keras_kd.arguments import check_number
 from keras_kd.complexity.solvers.cholesky import KernelFactorization
 from keras_kd.complexity.solvers.conditioning import IllConditioned
 from keras_kd.complexity.solvers.conjugate_gradients import ConjugateGradients
@@ -104,6 +105,7 @@ def solver_of(
         ValueError: an argument is not for this kind of kernel.
     """
     iterative = isinstance(kernel, LinearOperator)
+    check_number("tolerance", tolerance, above=0)
     if preconditioner is not None and not iterative:
         raise ValueError(
             "`preconditioner` is for conjugate gradients, with an `NTKOperator` as "

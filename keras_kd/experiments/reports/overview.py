@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from keras_kd.arguments import check_instance
 from keras_kd.experiments.reports import comparison, figures
 from keras_kd.experiments.reports.comparison import CONFIDENCE, Difference
 from keras_kd.experiments.reports.report import Report
@@ -33,6 +34,7 @@ class Overview:
 
     def __init__(self, folders: Sequence[str | Path]) -> None:
         self.studies: dict[str, list[Difference]] = {}
+        check_instance("folders", folders, (list, tuple), "a list of folders")
         for folder in folders:
             report = Report(folder)
             if report.name in self.studies:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
+from keras_kd.arguments import check_path
 from keras_kd.experiments.mean_and_error import (
     mean_and_standard_error,
     percent,
@@ -50,7 +51,7 @@ class Report:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        self.folder = check_path("folder", folder)
         records = results.read_study(self.folder)
         if not records:
             raise FileNotFoundError(

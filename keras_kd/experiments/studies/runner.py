@@ -4,7 +4,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-from keras_kd.arguments import check_folder
+from keras_kd.arguments import check_folder, check_instance
 from keras_kd.backend import enable_op_determinism
 from keras_kd.experiments.studies import results
 from keras_kd.experiments.studies.folder import alone, check_backend, keep_recipe
@@ -47,6 +47,7 @@ def run(
             numbers differ; or there are not that many images.
         BlockingIOError: another process runs it there.
     """
+    check_instance("recipe", recipe, Recipe, "a `Recipe`, as one of `RECIPES`")
     folder = check_folder("folder", folder)
     file = folder / results.RESULTS
     with contextlib.ExitStack() as stack:

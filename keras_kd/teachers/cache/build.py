@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import numbers
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +17,7 @@ from keras_kd.arguments import (
     check_choice,
     check_folder,
     check_integer,
+    shown,
 )
 from keras_kd.files import FolderLock, make_folder, sha256
 from keras_kd.forward import as_numbers
@@ -81,10 +83,15 @@ def build_cache(
     overwrite = check_boolean("overwrite", overwrite)
     folder = check_folder("folder", folder)
     check_no_strangers(folder, overwrite)
-    if isinstance(taps, str):
+    if data is None or isinstance(data, numbers.Number):
+        raise ValueError(
+            "`data` must be arrays of examples or a data set. Received: "
+            f"data={shown(data)}"
+        )
+    if isinstance(taps, str) or not isinstance(taps, Iterable):
         raise ValueError(
             "`taps` must be a list of layers' paths. Received: "
-            f"taps={taps!r}. Write taps=[{taps!r}]."
+            f"taps={shown(taps)}. Write taps=[{shown(taps)}]."
         )
     source = Source(teacher, teacher_outputs, list(taps), output_kind)
     passes = Passes(_as_numbers(data, source), views, batch_size)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from keras_kd.arguments import check_path
 from keras_kd.files import sha256
 from keras_kd.teachers.cache.blocks import CheckedArray, checked_arrays
 from keras_kd.teachers.cache.build import build_cache
@@ -73,7 +74,7 @@ class SupervisionCache(Stages[CachedStage]):
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self._folder = Path(folder)
+        self._folder = check_path("folder", folder)
         manifest = CacheManifest.read(self._folder)
         self._manifest = manifest
         super().__init__(

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_kd.arguments import check_integer
+from keras_kd.arguments import check_integer, check_path
 from keras_kd.files import sha256
 from keras_kd.forward.claims import check_model_file
 from keras_kd.keras_internals import keras_reason
@@ -28,9 +28,9 @@ def manifest_of_files(
     model: keras.Model | None,
 ) -> Manifest:
     """Reads every file once, and writes nothing. See `TeacherTrajectory.from_files`."""
-    if isinstance(files, str | os.PathLike):
+    if isinstance(files, str | os.PathLike) or not isinstance(files, Iterable):
         raise ValueError(f"`files` must be a list of files. Received: files={files!r}")
-    paths = [Path(file) for file in files]
+    paths = [check_path(f"files[{i}]", file) for i, file in enumerate(files)]
     if not paths:
         raise ValueError("`files` must name at least one file. Received: none")
     for path in paths:

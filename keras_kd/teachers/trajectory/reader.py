@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from keras_kd.arguments import check_path
 from keras_kd.files import sha256
 from keras_kd.forward.claims import bytes_of, check_claims
 from keras_kd.keras_internals import keras_reason
@@ -50,7 +51,7 @@ class TeacherTrajectory(Stages[Checkpoint]):
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        manifest = Manifest.read(Path(folder))
+        manifest = Manifest.read(check_path("folder", folder))
         if not manifest.checkpoints:
             raise ValueError(
                 f"The trajectory in '{folder}' must hold at least one checkpoint. "
