@@ -10,8 +10,8 @@ def check_image_classifier(
     input_shape: Sequence[int],
     classes: int,
     smallest: int = 1,
-) -> None:
-    """Raises unless `model` takes such images and classes.
+) -> tuple[tuple[int, int, int], int]:
+    """Both as Keras takes them, which refuses NumPy's integers.
 
     Args:
         model: the model's name, for the message.
@@ -19,8 +19,11 @@ def check_image_classifier(
         classes: the number of logits.
         smallest: the least height and width that the model takes.
 
+    Returns:
+        `input_shape` and `classes`.
+
     Raises:
-        ValueError: it does not.
+        ValueError: `model` does not take such images or classes.
     """
     if (
         not isinstance(input_shape, list | tuple)
@@ -42,3 +45,5 @@ def check_image_classifier(
             f"`classes` of {model} must be a positive integer. "
             f"Received: classes={classes}"
         )
+    height, width, channels = (int(size) for size in input_shape)
+    return (height, width, channels), int(classes)

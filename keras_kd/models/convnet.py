@@ -39,7 +39,9 @@ def ConvNet(
     teacher = keras_kd.models.ConvNet(input_shape=(12, 12, 1), classes=55)
     ```
     """
-    check_image_classifier("ConvNet", input_shape, classes, smallest=4)
+    input_shape, classes = check_image_classifier(
+        "ConvNet", input_shape, classes, smallest=4
+    )
     width = check_number("width", width, above=0, expected="> 0")
     if name is None:
         # No dots: torch refuses them in names.

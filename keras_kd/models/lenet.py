@@ -49,7 +49,7 @@ def LeNet5(
     student = keras_kd.models.LeNet5(input_shape=(28, 28, 1), classes=10, width=8)
     ```
     """
-    check_image_classifier("LeNet5", input_shape, classes)
+    input_shape, classes = check_image_classifier("LeNet5", input_shape, classes)
     width = check_number("width", width, above=0, expected="> 0")
     if name is None:
         # No dots: torch refuses them in names.

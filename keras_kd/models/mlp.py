@@ -39,7 +39,7 @@ def MLP(
     student = keras_kd.models.MLP(input_shape=(28, 28, 1), classes=10, width=2)
     ```
     """
-    check_image_classifier("MLP", input_shape, classes)
+    input_shape, classes = check_image_classifier("MLP", input_shape, classes)
     width = check_number("width", width, above=0, expected="> 0")
     if name is None:
         # No dots: torch refuses them in names.

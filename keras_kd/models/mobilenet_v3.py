@@ -46,7 +46,9 @@ def MobileNetV3(
     student = keras_kd.models.MobileNetV3((64, 64, 3), classes=200, alpha=0.35)
     ```
     """
-    check_image_classifier("MobileNetV3", input_shape, classes, smallest=32)
+    input_shape, classes = check_image_classifier(
+        "MobileNetV3", input_shape, classes, smallest=32
+    )
     alpha = check_number("alpha", alpha, above=0, expected="> 0")
     if name is None:
         times = f"{alpha:g}".replace(".", "_")

@@ -48,7 +48,7 @@ def ResNet(
     teacher = keras_kd.models.ResNet(input_shape=(28, 28, 1), classes=10, depth=20)
     ```
     """
-    check_image_classifier("ResNet", input_shape, classes)
+    input_shape, classes = check_image_classifier("ResNet", input_shape, classes)
     if not is_integer(depth, at_least=8) or (depth - 2) % 6:
         raise ValueError(
             "`depth` must be 6n + 2, such as 8, 20, 32, 44, 56 or 110. "

@@ -38,5 +38,7 @@ def ResNet101(
     teacher = keras_kd.models.ResNet101(input_shape=(64, 64, 3), classes=200)
     ```
     """
-    check_image_classifier("ResNet101", input_shape, classes, smallest=32)
+    input_shape, classes = check_image_classifier(
+        "ResNet101", input_shape, classes, smallest=32
+    )
     return from_applications(keras.applications.ResNet101, input_shape, classes, name)

@@ -37,5 +37,7 @@ def VGG16(
     teacher = keras_kd.models.VGG16(input_shape=(64, 64, 3), classes=200)
     ```
     """
-    check_image_classifier("VGG16", input_shape, classes, smallest=32)
+    input_shape, classes = check_image_classifier(
+        "VGG16", input_shape, classes, smallest=32
+    )
     return from_applications(keras.applications.VGG16, input_shape, classes, name)

@@ -96,3 +96,9 @@ def test_names(width, name, quick_weights):
 def test_refuses_width(width):
     with pytest.raises(ValueError, match=r"`width` must be > 0. Received: width="):
         LeNet5(width=width)
+
+
+def test_numbers_of_numpy_are_numbers():
+    i, f = np.int64, np.float32
+    model = LeNet5((i(8), i(8), i(1)), i(3), f(0.5))
+    assert model.output_shape == (None, 3)
