@@ -14,6 +14,7 @@ from keras_kd.arguments import (
     shown,
 )
 from keras_kd.distiller.compiled_form import warn_of_other_form
+from keras_kd.distiller.finite_logs import FiniteLogs
 from keras_kd.forward import output_spec
 from keras_kd.losses import SoftTargets
 from keras_kd.losses.of_keras import distillation_loss_of
@@ -386,15 +387,23 @@ def check_ready(distiller: Any) -> None:
 
 
 def in_order(callbacks: Any) -> Any:
-    """Callbacks that write into the epoch logs before those that read them."""
+    """Callbacks that write into the epoch logs before those that read them.
+
+    One that reads them for NaN comes last.
+    """
     if isinstance(callbacks, keras.callbacks.Callback):
         callbacks = [callbacks]
-    if not isinstance(callbacks, list | tuple):
-        check_instance(
-            "callbacks",
-            callbacks,
-            (keras.callbacks.CallbackList, type(None)),
-            "a `keras.callbacks.Callback` or a list of them",
-        )
+    check_instance(
+        "callbacks",
+        callbacks,
+        (list, tuple, keras.callbacks.CallbackList, type(None)),
+        "a `keras.callbacks.Callback` or a list of them",
+    )
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        if not any(isinstance(c, FiniteLogs) for c in callbacks.callbacks):
+            callbacks.append(FiniteLogs())
         return callbacks
-    return sorted(callbacks, key=lambda c: not getattr(c, "writes_epoch_logs", False))
+    first = sorted(
+        callbacks or [], key=lambda c: not getattr(c, "writes_epoch_logs", False)
+    )
+    return [*first, FiniteLogs()]

@@ -115,6 +115,13 @@ def _cosine(products: NDArray[np.float64]) -> float:
             f"of zeros from `{'model_a' if aa == 0 else 'model_b'}`, whose outputs do "
             "not depend on its trainable weights at these examples"
         )
+    if not np.isfinite(products).all():
+        raise OverflowError(
+            "The kernels must be small enough for their squares to be float64 numbers. "
+            f"Received: inner products {ab:.3g}, {aa:.3g} and {bb:.3g}. The cosine "
+            "does not change with the scale of the outputs: multiply them by a "
+            "small number."
+        )
     # One root each: their product may be beyond the largest number.
     return float(ab / np.sqrt(aa) / np.sqrt(bb))
 

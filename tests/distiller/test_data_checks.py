@@ -142,3 +142,40 @@ def test_a_regressor_that_is_off_everywhere_has_the_squared_error_and_no_fidelit
     logs = distiller.fit(x, verbose=0).history
     assert logs["distillation_loss"][0] == pytest.approx(25.0)
     assert "fidelity" not in logs
+
+
+def spoiled(n=12):
+    """Three batches of four, the second of which holds NaN."""
+    x, y = images(n)
+    x[5, 0, 0, 0] = np.nan
+    return x, y
+
+
+@pytest.mark.parametrize("form", ["arrays", "generator"])
+def test_nan_in_a_later_batch_is_said_once(form):
+    x, y = spoiled()
+    distiller = Distiller(plain(), plain(), LogitMSE(), alpha=0.5)
+    distiller.compile("sgd", sparse_loss())
+    data = {"x": x, "y": y, "batch_size": 4, "shuffle": False}
+    if form == "generator":
+        starts = [0, 4, 8] * 2
+        data = {
+            "x": ((x[i : i + 4], y[i : i + 4]) for i in starts),
+            "steps_per_epoch": 3,
+        }
+    with pytest.warns(UserWarning, match=r"Epoch 1 ended with .*loss=nan") as found:
+        distiller.fit(**data, epochs=2, verbose=0)
+    assert sum("ended with" in str(w.message) for w in found) == 1
+
+
+def test_ordinary_training_has_no_word():
+    x, y = images(8)
+    distiller = Distiller(plain(), plain(), LogitMSE(), alpha=0.5)
+    distiller.compile("sgd", sparse_loss())
+    ran = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)
+    given = keras.callbacks.CallbackList([ran], add_history=True, model=distiller)
+    for callbacks in (None, ran, [ran], (ran,), given, given):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Epoch")
+            history = distiller.fit(x, y, 4, verbose=0, callbacks=callbacks)
+        assert history.history["loss"]

@@ -1,5 +1,6 @@
 """Diagonals, operators, similarities, features and plans beside whole Jacobians."""
 
+import keras
 import numpy as np
 import pytest
 from jacobian_oracle import jacobian, kernel
@@ -87,6 +88,14 @@ def test_similarity_is_the_cosine(float64):
         assert abs(found.cosine - expected) < 1e-10
         assert found.standard_error == 0
     assert abs(ntk_similarity(a, a, x).cosine - 1) < 1e-12
+
+
+@pytest.mark.wrong_input
+def test_a_similarity_beyond_the_largest_number_is_refused(float64):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+    x = np.random.default_rng(0).normal(size=(5, 4)) * 1e90
+    with pytest.raises(OverflowError, match="inner products inf, inf and inf"):
+        ntk_similarity(model, model, x)
 
 
 def test_similarity_of_full_kernels_is_within_its_error(float64):

@@ -6,7 +6,7 @@ import numbers
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -50,12 +50,16 @@ from keras_kd.teachers.cache.folder import (
     remove_leftovers,
     same_cache,
 )
+from keras_kd.teachers.cache.given import GivenFunction, GivenLogits, Logits
 from keras_kd.teachers.cache.manifest import MANIFEST_NAME, CacheManifest, Spec
 from keras_kd.teachers.cache.packing import Packing, checked_packing, divergence
 from keras_kd.teachers.cache.passes import Passes, Survey
 from keras_kd.teachers.cache.source import Source
 from keras_kd.teachers.cache.stage_writer import StageWriter, check_finite, check_tap
 from keras_kd.teachers.cache.structure import as_json
+from keras_kd.teachers.trajectory.reader import TeacherTrajectory
+
+AnySource: TypeAlias = Source | GivenFunction | GivenLogits
 
 _TEMPERATURES = (1.0, 4.0)
 
@@ -93,8 +97,9 @@ def build_cache(
             "`taps` must be a list of layers' paths. Received: "
             f"taps={shown(taps)}. Write taps=[{shown(taps)}]."
         )
-    source = Source(teacher, teacher_outputs, list(taps), output_kind)
-    passes = Passes(_as_numbers(data, source), views, batch_size)
+    source, passes = _source(
+        teacher, data, teacher_outputs, list(taps), output_kind, views, batch_size
+    )
     console = Console(quiet=not progress)
     survey = Survey(passes)
     manifest = _request(source, passes, survey, packing)
@@ -119,10 +124,40 @@ def build_cache(
         lock.release()
 
 
+def _source(
+    teacher: Any,
+    data: Any,
+    teacher_outputs: str,
+    taps: list[str],
+    output_kind: Any,
+    views: int | None,
+    batch_size: int,
+) -> tuple[AnySource, Passes]:
+    """The teacher, and passes over the data as it takes them."""
+    given = isinstance(teacher, Logits)
+    models = keras.Model | TeacherTrajectory
+    if not given and (isinstance(teacher, models) or not callable(teacher)):
+        source = Source(teacher, teacher_outputs, taps, output_kind)
+        return source, Passes(_as_numbers(data, source), views, batch_size)
+    if taps:
+        raise ValueError(
+            "`taps` are layers of a model. Received: "
+            f"taps={shown(taps)} for {'logits' if given else 'a function'}"
+        )
+    passes = Passes(data, views, batch_size)
+    said = teacher_outputs, output_kind
+    if given:
+        return GivenLogits(teacher.arrays, passes, *said, teacher.steps), passes
+    first = next(iter(passes), None)
+    if first is None:
+        raise ValueError("`data` must hold examples. Received: none")
+    return GivenFunction(teacher, *said, first[0]), passes
+
+
 def _build(
     folder: Path,
     manifest: CacheManifest,
-    source: Source,
+    source: AnySource,
     passes: Passes,
     survey: Survey,
     overwrite: bool,
@@ -171,7 +206,7 @@ def _as_numbers(data: Any, source: Source) -> Any:
 
 
 def _request(
-    source: Source, passes: Passes, survey: Survey, packing: Packing
+    source: AnySource, passes: Passes, survey: Survey, packing: Packing
 ) -> CacheManifest:
     """The manifest of what is to be built."""
     outputs, taps = source.load(len(source) - 1, survey.first)(survey.first)
@@ -205,8 +240,8 @@ def _request(
             "largest of an example are lost, which a softmax does not mind. Received: "
             f"dtype='float16' for outputs that are {[kind.NAME for kind in kinds]}"
         )
-    positions = iter(range(len(leaves)))
-    structure = keras.tree.map_structure(lambda _: next(positions), outputs)
+    # In the order of `flatten`, in which `map_structure` does not go everywhere.
+    structure = keras.tree.pack_sequence_as(outputs, list(range(len(leaves))))
     spec = Spec(
         as_json(survey.inputs, lambda leaf: leaf.json()),
         as_json(structure),

@@ -62,8 +62,9 @@ class Source:
             self.stages = (CachedStage(0, 0, 0, {}, weights_fingerprint(model)),)
         else:
             raise ValueError(
-                "`teacher` must be a built `keras.Model` or a "
-                f"`keras_kd.TeacherTrajectory`. Received: {teacher!r}"
+                "`teacher` must be a built `keras.Model`, a "
+                "`keras_kd.TeacherTrajectory` or a function of a batch. Received: "
+                f"{teacher!r}"
             )
         self._declared = output_kind
         if (symbolic := output_spec(model)) is not None:

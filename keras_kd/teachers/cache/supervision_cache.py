@@ -1,7 +1,7 @@
 """SupervisionCache: a teacher's predictions, held in files."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +9,6 @@ import keras
 import numpy as np
 
 from keras_kd.arguments import check_path
-from keras_kd.files import sha256
 from keras_kd.teachers.cache.blocks import CheckedArray, checked_arrays
 from keras_kd.teachers.cache.build import build_cache
 from keras_kd.teachers.cache.files import (
@@ -19,6 +18,12 @@ from keras_kd.teachers.cache.files import (
     LABELS_NAME,
     arrays_in,
     file_name,
+)
+from keras_kd.teachers.cache.given import Logits
+from keras_kd.teachers.cache.integrity import (
+    check_contents,
+    check_fingerprints,
+    check_size,
 )
 from keras_kd.teachers.cache.keys import RowsByKey, example_keys
 from keras_kd.teachers.cache.manifest import (
@@ -92,7 +97,7 @@ class SupervisionCache(Stages[CachedStage]):
                 f"{AGAIN}"
             )
         for name, file in manifest.files.items():
-            self._check_size(name, file["size"])
+            check_size(self._folder, name, file["size"])
         self._arrays = checked_arrays(
             self._folder,
             arrays,
@@ -105,7 +110,7 @@ class SupervisionCache(Stages[CachedStage]):
     @classmethod
     def build(
         cls,
-        teacher: keras.Model | TeacherTrajectory,
+        teacher: keras.Model | TeacherTrajectory | Callable[[Any], Any],
         data: Any,
         folder: str | os.PathLike[str],
         *,
@@ -127,7 +132,9 @@ class SupervisionCache(Stages[CachedStage]):
 
         Args:
             teacher: a built `keras.Model`, or a `keras_kd.TeacherTrajectory`, all of
-                whose checkpoints are run.
+                whose checkpoints are run; or any function from a batch of inputs (NumPy
+                arrays) to outputs `(n, ..., k)`: a served teacher, or another
+                framework's.
             data: the inputs as arrays, a pair `(x, y)`, or a data set that `fit` takes
                 and that ends: `keras.utils.PyDataset`, `tf.data`, grain, a torch
                 `DataLoader`. It is gone through once, and once for each checkpoint.
@@ -178,6 +185,70 @@ class SupervisionCache(Stages[CachedStage]):
             output_kind=output_kind,
             views=views,
             batch_size=batch_size,
+            overwrite=overwrite,
+            progress=progress,
+        )
+        return cls(folder)
+
+    @classmethod
+    def from_logits(
+        cls,
+        logits: Any,
+        data: Any,
+        folder: str | os.PathLike[str],
+        *,
+        steps: Iterable[int] | None = None,
+        dtype: Literal["float16", "float32"] = "float16",
+        top_k: int | None = None,
+        teacher_outputs: Literal["logits", "probabilities"] = "logits",
+        output_kind: str | Mapping[str, Any] | Sequence[Any] | None = None,
+        overwrite: bool = False,
+        progress: bool = True,
+    ) -> "SupervisionCache":
+        """A cache of predictions that are there already.
+
+        Args:
+            logits: array `(n, ..., k)`, the path of its `.npy` file, or a structure of
+                these; with `steps` a list of such, one for each checkpoint.
+            data: the `n` examples in the same order, as in `build`.
+            folder: as in `build`.
+            steps: teacher batches completed at each checkpoint, increasing, for
+                `OnlineTeacher`; `None`: one final teacher.
+            dtype: as in `build`.
+            top_k: as in `build`.
+            teacher_outputs: `"logits"`, or `"probabilities"` if these are such.
+            output_kind: as in `build`; `None`: the student's compiled loss tells.
+            overwrite: as in `build`.
+            progress: as in `build`.
+
+        Returns:
+            The cache.
+
+        Raises:
+            ValueError: lengths or shapes do not fit, a logit is not finite, or equal
+                examples have different logits; else as `build`.
+
+        Example:
+
+        >>> import tempfile
+        >>> from keras_kd import SupervisionCache
+        >>> x, logits = np.eye(4), np.arange(12.0).reshape(4, 3)
+        >>> folder = tempfile.mkdtemp()
+        >>> cache = SupervisionCache.from_logits(logits, x, folder, progress=False)
+        >>> print(cache.predict(x[2:3]))
+        [[6. 7. 8.]]
+        """
+        build_cache(
+            Logits(logits, steps),
+            data,
+            folder,
+            dtype=dtype,
+            top_k=top_k,
+            taps=(),
+            teacher_outputs=teacher_outputs,
+            output_kind=output_kind,
+            views=None,
+            batch_size=256,
             overwrite=overwrite,
             progress=progress,
         )
@@ -356,19 +427,7 @@ class SupervisionCache(Stages[CachedStage]):
         else:
             found = [weights_fingerprint(teacher)]
         held = [stage.fingerprint for stage in self]
-        if found == held:
-            return
-        if len(found) != len(held):
-            what = f"{len(found)} checkpoints, and the cache holds {len(held)}"
-        else:
-            i = next(i for i, (a, b) in enumerate(zip(found, held)) if a != b)  # noqa: B905
-            what = f"checkpoint {i} with the fingerprint {found[i][:12]}..., and the "
-            what += f"cache holds {held[i][:12]}..."
-        raise ValueError(
-            "The teacher must be the one whose predictions the cache in "
-            f"'{self.folder}' holds, '{self.teacher_name}'. Received: another one, "
-            f"{what}."
-        )
+        check_fingerprints(found, held, self._folder, self.teacher_name)
 
     def verify(self) -> None:
         """Reads every file and compares its checksum.
@@ -377,28 +436,7 @@ class SupervisionCache(Stages[CachedStage]):
             ValueError: a file was altered; the message names it.
             FileNotFoundError: one is missing.
         """
-        for name, file in self._manifest.files.items():
-            self._check_size(name, file["size"])
-            if (found := sha256(self._folder / name)) != file["sha256"]:
-                raise ValueError(
-                    f"{self._folder / name} was altered: its SHA-256 is {found}, "
-                    f"recorded was {file['sha256']}. {AGAIN}"
-                )
-
-    def _check_size(self, name: str, size: int) -> None:
-        path = self._folder / name
-        try:
-            found = path.stat().st_size
-        except FileNotFoundError:
-            raise FileNotFoundError(
-                f"The supervision cache in '{self._folder}' is not whole: {path} is "
-                f"missing. {AGAIN}"
-            ) from None
-        if found != size:
-            how = "truncated" if found < size else "altered"
-            raise ValueError(
-                f"{path} was {how}: it has {found} of {size} bytes. {AGAIN}"
-            )
+        check_contents(self._folder, self._manifest.files)
 
     # Saving: a reference, not the arrays
 
