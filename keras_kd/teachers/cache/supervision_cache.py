@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_kd.arguments import check_path
-from keras_kd.teachers.cache.blocks import CheckedArray, checked_arrays
+from keras_kd.teachers.cache.blocks import checked_arrays
 from keras_kd.teachers.cache.build import build_cache
 from keras_kd.teachers.cache.files import (
     AGAIN,
@@ -221,12 +221,8 @@ class SupervisionCache(Stages[CachedStage]):
             overwrite: as in `build`.
             progress: as in `build`.
 
-        Returns:
-            The cache.
-
         Raises:
-            ValueError: lengths or shapes do not fit, a logit is not finite, or equal
-                examples have different logits; else as `build`.
+            ValueError: they do not fit, are not finite, or differ for equal examples.
 
         Example:
 
@@ -396,18 +392,15 @@ class SupervisionCache(Stages[CachedStage]):
         logits = []
         for i, shape in enumerate(self.spec.logits):
             parts = {
-                part: self._array(index, f"output-{i}.{part}")[rows]
+                part: self._arrays[file_name(index, f"output-{i}.{part}")][rows]
                 for part in manifest.packing.parts(shape)
             }
             logits.append(manifest.packing.unpack(parts, shape[-1]))
         taps = {
-            path: self._array(index, f"tap-{i}")[rows].astype(np.float32)
+            path: self._arrays[file_name(index, f"tap-{i}")][rows].astype(np.float32)
             for i, path in enumerate(self.spec.taps)
         }
         return tuple(logits), taps
-
-    def _array(self, index: int, name: str) -> CheckedArray:
-        return self._arrays[file_name(index, name)]
 
     # Whether it is what it should be
 
