@@ -284,6 +284,12 @@ def tapped_paths(losses: Iterable[Any], attribute: str) -> list[str]:
     return [path for path in dict.fromkeys(paths) if path is not None]
 
 
+_ONE_OF = (
+    ". `keras_kd.teachers.output_of(teacher, name_or_index)` is a teacher of one of "
+    "its outputs."
+)
+
+
 def check_same_outputs(
     teacher_outputs: Any, student_outputs: Any, losses: Iterable[Any]
 ) -> None:
@@ -309,6 +315,7 @@ def check_same_outputs(
             "`teacher` and `student` must give outputs of the same structure and shape "
             f"for {type(compared[0]).__name__}. Received: teacher outputs "
             f"{teacher_shapes}, student outputs {student_shapes}"
+            + (_ONE_OF if len(teacher_shapes) > len(student_shapes) else "")
         )
 
 
