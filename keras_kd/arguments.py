@@ -6,9 +6,11 @@ import operator
 import os
 from collections.abc import Collection, Hashable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _COLDEST = 1e-6
 # An error is read in a terminal: what is longer than this is not repeated in it.
@@ -188,7 +190,7 @@ def check_boolean(argument: str, value: object) -> bool:
     Raises:
         ValueError: names the argument and the value.
     """
-    if not isinstance(value, bool | np.bool_):
+    if not _is_boolean(value):
         raise _refusal(argument, value, "True or False")
     return bool(value)
 
@@ -238,12 +240,16 @@ def check_examples(argument: str, value: object) -> None:
         raise _refusal(argument, value, "an array or a sequence of examples")
 
 
-def check_named_numbers(argument: str, value: object) -> dict[str, NDArray[np.float64]]:
+def check_named_numbers(
+    argument: str, value: object
+) -> "dict[str, NDArray[np.float64]]":
     """`value` as a dict of names to arrays of numbers, `(n,)` each.
 
     Raises:
         ValueError: names the argument, and what is none.
     """
+    import numpy as np  # for which the command line's help does not wait
+
     if not isinstance(value, Mapping):
         raise _refusal(argument, value, "a dict of names to sequences of numbers")
     arrays = {}
@@ -294,8 +300,15 @@ def _as_float(value: object) -> float:
         return math.inf
 
 
+def _is_boolean(value: object) -> bool:
+    """Whether it is True or False, of Python or of NumPy."""
+    if isinstance(value, bool):
+        return True
+    return getattr(value, "shape", None) == () and value.dtype == bool  # type: ignore[attr-defined]
+
+
 def _as_int(value: object) -> int | None:
-    if isinstance(value, bool | np.bool_):
+    if _is_boolean(value):
         return None
     try:
         return operator.index(value)  # type: ignore[arg-type]
