@@ -31,6 +31,7 @@ FLOORS = [
         "progress",
         "startup",
         "version",
+        "written",
     ],
     ["backend"],
     ["outputs", "forward"],

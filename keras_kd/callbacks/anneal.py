@@ -82,6 +82,10 @@ class Anneal(keras.callbacks.Callback):
         self._log = number
         self._step = 0
 
+    def __repr__(self) -> str:
+        loss = "" if self.loss is None else f", loss={self.loss!r}"
+        return f"Anneal({self.number!r}, {self.schedule!r}{loss})"
+
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._owner, self._log = self._owner_and_log()
         self._step = 0

@@ -158,6 +158,10 @@ class SupervisionComplexity(keras.callbacks.Callback):
         self._runners: dict[int, Run] = {}
         self._teacher_kernel: tuple[bytes, Any] = (b"", None)
 
+    def __repr__(self) -> str:
+        names = ", ".join(map(repr, self.targets))
+        return f"<SupervisionComplexity of {names}, {self.examples.n:,} examples>"
+
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.initial = None
         self.complexities = {}

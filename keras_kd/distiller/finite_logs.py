@@ -10,7 +10,7 @@ import keras
 
 
 class FiniteLogs(keras.callbacks.Callback):
-    """Warns once in a `fit` where a log of an epoch is NaN or infinite.
+    """Warns once in a `fit` where a loss in the logs of an epoch is NaN or infinite.
 
     The first step is looked at by itself; what spoils a later one, a batch that holds
     NaN or a training that diverges, stays in the weights and shows here, for the cost
@@ -26,7 +26,9 @@ class FiniteLogs(keras.callbacks.Callback):
         wrong = [
             f"{name}={float(value)}"
             for name, value in (logs or {}).items()
-            if isinstance(value, numbers.Real) and not math.isfinite(value)
+            if name.endswith("loss")  # others may be NaN by what they mean
+            and isinstance(value, numbers.Real)
+            and not math.isfinite(value)
         ]
         if wrong and not self._told:
             self._told = True

@@ -15,6 +15,7 @@ from keras_kd.losses.feature_maps import check_channels_last, pool_to_same_size
 from keras_kd.losses.leafwise import Shape, comparable, dimensions_agree
 from keras_kd.losses.reduction import weighted_mean
 from keras_kd.outputs import valid_positions
+from keras_kd.written import as_written
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -185,6 +186,8 @@ class FeatureHint(keras.layers.Layer, keras.distillation.DistillationLoss):
             student = ops.cast(self.projection(student), teacher.dtype)
         errors = ops.mean(ops.square(student - teacher), axis=-1)
         return weighted_mean(errors, valid, sample_weight)
+
+    __repr__ = as_written
 
     def get_config(self) -> dict[str, Any]:
         return {

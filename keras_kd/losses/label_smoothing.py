@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_kd.arguments import check_number
+from keras_kd.written import as_written
 
 
 @keras.saving.register_keras_serializable(package="keras_kd")
@@ -89,6 +90,8 @@ class LabelSmoothingCrossentropy(keras.losses.Loss):
             label_smoothing=self.label_smoothing,
         )
         return ops.where(known, values, float("nan"))
+
+    __repr__ = as_written
 
     def get_config(self) -> dict[str, Any]:
         return {

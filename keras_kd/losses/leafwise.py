@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_kd.outputs import at_least_float32, kind_of_classes
+from keras_kd.written import as_written
 
 Shape: TypeAlias = tuple[int | None, ...]
 
@@ -26,6 +27,8 @@ class LeafwiseLoss(keras.distillation.DistillationLoss):
     """Whether it is about pairs of examples, and says nothing of one."""
     needs_kind = False
     """Whether it is another one for each kind of output."""
+
+    __repr__ = as_written
 
     def check_shapes(self, teacher_shape: Shape, student_shape: Shape) -> None:
         """Refuses one pair of outputs by their shapes.

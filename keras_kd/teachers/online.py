@@ -100,6 +100,9 @@ class OnlineTeacher(keras.callbacks.Callback):
         self.epoch = 0
         """The running epoch."""
 
+    def __repr__(self) -> str:
+        return f"OnlineTeacher({self.trajectory!r}, {self.schedule!r})"
+
     def on_train_begin(self, logs: Any = None) -> None:
         epochs, steps_per_epoch = self.params["epochs"], self.params["steps"]
         if self.total_steps is None and steps_per_epoch is None:

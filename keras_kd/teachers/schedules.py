@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import keras
 
 from keras_kd.teachers.stages import Stages
+from keras_kd.written import as_written
 
 
 class Progress(NamedTuple):
@@ -42,6 +43,8 @@ class Schedule:
 
     def check(self, trajectory: Stages[Any]) -> None:
         """Refuses a trajectory that the schedule cannot serve, before training."""
+
+    __repr__ = as_written
 
     def get_config(self) -> dict[str, Any]:
         return {}

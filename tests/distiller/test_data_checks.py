@@ -168,13 +168,22 @@ def test_nan_in_a_later_batch_is_said_once(form):
     assert sum("ended with" in str(w.message) for w in found) == 1
 
 
+class Sometimes(keras.callbacks.Callback):
+    """Logs NaN where it has measured nothing."""
+
+    writes_epoch_logs = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["complexity"] = float("nan")
+
+
 def test_ordinary_training_has_no_word():
     x, y = images(8)
     distiller = Distiller(plain(), plain(), LogitMSE(), alpha=0.5)
     distiller.compile("sgd", sparse_loss())
     ran = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)
     given = keras.callbacks.CallbackList([ran], add_history=True, model=distiller)
-    for callbacks in (None, ran, [ran], (ran,), given, given):
+    for callbacks in (None, ran, [ran, Sometimes()], (ran,), given, given):
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Epoch")
             history = distiller.fit(x, y, 4, verbose=0, callbacks=callbacks)

@@ -123,6 +123,10 @@ class TrajectoryRecorder(keras.callbacks.Callback):
         self._ended = 0
         self._last_logs: Mapping[str, Any] = {}
 
+    def __repr__(self) -> str:
+        every = f"every={self.spacing.every}, unit='{self.spacing.unit}'"
+        return f"TrajectoryRecorder('{self.folder}', {every})"
+
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         if self._writer is not None:  # an exception has ended the training before
             self._writer.close()
