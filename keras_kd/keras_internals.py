@@ -5,8 +5,9 @@ function here; all of them are tried when this module is imported, as far as tha
 be done without making a tensor.
 """
 
+import contextlib
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -24,6 +25,7 @@ def _unknown(name: object) -> ImportError:
 
 try:
     from keras.src.backend.common import dtypes as _dtypes
+    from keras.src.backend.common import global_state as _global_state
     from keras.src.backend.common import masking as _masking
     from keras.src.trainers import data_adapters as _data_adapters
     from keras.src.trainers.data_adapters import array_slicing as _array_slicing
@@ -235,6 +237,22 @@ def weights_file(model: keras.Model) -> memoryview:
     file = _InMemory()
     keras.saving.save_weights(model, file)
     return file.getbuffer()
+
+
+@contextlib.contextmanager
+def variables_without_values() -> Iterator[None]:
+    """Variables that are made within have shapes and types, and never take memory.
+
+    Those of a `keras.StatelessScope` alone are given their values later, by whichever
+    scope ends next.
+    """
+    waiting = "uninitialized_variables"
+    before = list(_global_state.get_global_attribute(waiting) or [])
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        _global_state.set_global_attribute(waiting, before)
 
 
 # Texts and tables

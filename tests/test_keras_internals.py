@@ -261,6 +261,17 @@ def keras_reason():
     assert internals.keras_reason(ValueError("two\n words. More.")) == "two words"
 
 
+def variables_without_values():
+    with internals.variables_without_values():
+        claimed = keras.Variable("zeros", shape=(10**6, 10**7))
+        assert claimed.shape == (10**6, 10**7)
+    # Whichever scope ends next gives values to all that wait for theirs.
+    with keras.StatelessScope():
+        own = keras.Variable("ones", shape=(2,))
+    assert claimed._value is None
+    np.testing.assert_array_equal(ops.convert_to_numpy(own.value), 1)
+
+
 def float64_rounding():
     table = internals.float64_rounding()
     if keras.backend.backend() == "tensorflow":

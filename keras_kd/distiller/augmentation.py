@@ -1,7 +1,6 @@
 """Augmentation that teacher and student both see."""
 
 import functools
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,9 +9,7 @@ import keras
 from keras_kd import backend
 from keras_kd.forward import build_on
 from keras_kd.forward.views import ROLES
-from keras_kd.keras_internals import flatten_layers, takes_training
-
-_RANDOM = {"AugMix", "CutMix", "MixUp", "RandAugment", "Solarization"}
+from keras_kd.keras_internals import takes_training
 
 
 def check_augment(augment: Any, teacher: Any) -> None:
@@ -29,13 +26,7 @@ def check_augment(augment: Any, teacher: Any) -> None:
             "`augment` must be a layer, or a callable of the inputs. Received: "
             f"augment={augment!r}"
         )
-    if getattr(augment, "trainable_variables", None):
-        raise ValueError(
-            "`augment` must have no weights to train: nothing trains them. Received: "
-            f"'{augment.name}' with {len(augment.trainable_variables)} such variables, "
-            f"'{augment.trainable_variables[0].path}' first. Freeze them "
-            "(`trainable = False`)."
-        )
+    _check_nothing_to_train(augment)
     if teacher is not None and not isinstance(teacher, keras.Model):
         raise ValueError(
             "`augment` needs a teacher that runs and sees what the student sees. "
@@ -45,20 +36,35 @@ def check_augment(augment: Any, teacher: Any) -> None:
         )
 
 
+def _check_nothing_to_train(augment: Any) -> None:
+    if getattr(augment, "trainable_variables", None):
+        raise ValueError(
+            "`augment` must have no weights to train: nothing trains them. Received: "
+            f"'{augment.name}' with {len(augment.trainable_variables)} such variables, "
+            f"'{augment.trainable_variables[0].path}' first. Freeze them "
+            "(`trainable = False`)."
+        )
+
+
 def build_augment(augment: Any, x: Any) -> None:
     """Builds a layer that is not built yet, before the step is compiled.
 
     Args:
         augment: a layer; anything else has nothing to build.
         x: of `fit`, as far as it shows what a batch is.
+
+    Raises:
+        ValueError: built, it has weights to train.
     """
     if not isinstance(augment, keras.layers.Layer) or augment.built:
         return
     if hasattr(x, "element_spec") or isinstance(x, keras.utils.PyDataset):
         batch = x.element_spec if hasattr(x, "element_spec") else x[0]
         x = keras.utils.unpack_x_y_sample_weight(batch)[0]
-    if all(hasattr(leaf, "shape") for leaf in keras.tree.flatten(x)):
+    leaves = keras.tree.flatten(x)
+    if all(hasattr(leaf, "shape") and hasattr(leaf, "dtype") for leaf in leaves):
         build_on(augment, keras.tree.map_structure(_example, x))
+        _check_nothing_to_train(augment)
 
 
 def _example(leaf: Any) -> Any:
@@ -89,30 +95,3 @@ def augmented(distiller: Any, state: list[Any], batch: Any) -> tuple[list[Any], 
         augment = functools.partial(augment, training=True)
     x, state = backend.call_with_state(distiller, augment, x, state)
     return state, keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
-
-
-def warn_of_random_layers(student: keras.Model) -> None:
-    """Warns of a student that augments inside, where the teacher does not see it."""
-    names = [layer.name for layer in flatten_layers(student) if _augments(layer)]
-    if names:
-        warnings.warn(
-            f"Student '{student.name}' augments its inputs itself, in layer "
-            f"'{names[0]}'"
-            + (f" and {len(names) - 1} more" if names[1:] else "")
-            + ": in training teacher and student see different inputs. Take it out and "
-            "pass `Distiller(..., augment=layer)`, which feeds both, or augment in the "
-            "data.",
-            stacklevel=3,
-        )
-
-
-def _augments(layer: keras.layers.Layer) -> bool:
-    """Whether it is one of Keras's random changes of inputs, or a subclass of one.
-
-    Dropout and noise, which regularise what is inside, are none.
-    """
-    return any(
-        kind.__module__.startswith(("keras.", "keras_cv."))
-        and (kind.__name__.startswith("Random") or kind.__name__ in _RANDOM)
-        for kind in type(layer).__mro__
-    )

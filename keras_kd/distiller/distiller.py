@@ -12,7 +12,6 @@ from keras_kd.distiller.augmentation import (
     augmented,
     build_augment,
     check_augment,
-    warn_of_random_layers,
 )
 from keras_kd.distiller.data_checks import check_data, check_fit
 from keras_kd.distiller.first_step import FirstStep
@@ -22,6 +21,7 @@ from keras_kd.distiller.loss import DistillationTerms
 from keras_kd.distiller.mixture import mixed_loss
 from keras_kd.distiller.other_names import TranslatesOtherNames
 from keras_kd.distiller.output_kinds import OutputKinds
+from keras_kd.distiller.random_layers import warn_of_random_layers
 from keras_kd.distiller.reported import logs_of_batch, logs_of_epoch
 from keras_kd.distiller.saving import arguments_of, config_of
 from keras_kd.distiller.step import Running, current_step, running_step
@@ -407,7 +407,7 @@ class Distiller(TranslatesOtherNames):
         self._first_step.begin()
         if self.train_function is not None and not force:
             return
-        warn_of_random_layers(self.student)
+        warn_of_random_layers(self.student, isinstance(self.teacher, keras.Model))
         super().make_train_function(force=force)
         step = backend.supervised_train_function(
             self, self.train_function, self._beside_batch, self._first_step.look_at

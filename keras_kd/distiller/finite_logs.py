@@ -21,6 +21,10 @@ class FiniteLogs(keras.callbacks.Callback):
         super().__init__()
         self._told = False
 
+    def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
+        """A `fit` of its own: once more."""
+        self._told = False
+
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Looks at the logs of an epoch."""
         wrong = [
@@ -32,11 +36,13 @@ class FiniteLogs(keras.callbacks.Callback):
         ]
         if wrong and not self._told:
             self._told = True
+            validated = all(name.startswith("val_") for name in wrong)
+            what = "the validation data hold" if validated else "a batch holds"
             warnings.warn(
-                f"Epoch {epoch + 1} ended with {', '.join(wrong)}: a batch holds NaN "
-                "or infinite values (of its inputs, labels or weights), or the "
-                "training has diverged. The student's weights are of no use where its "
-                "loss is NaN. Check the data, or lower the learning rate; "
-                "`keras.callbacks.TerminateOnNaN` stops at the first such batch.",
+                f"Epoch {epoch + 1} ended with {', '.join(wrong)}: {what} NaN or "
+                "infinite values (of inputs, labels or weights), or the training has "
+                "diverged. Check the data, or lower the learning rate; "
+                "`keras.callbacks.TerminateOnNaN` stops at the first batch of training "
+                "whose loss is NaN.",
                 stacklevel=2,
             )

@@ -1,6 +1,7 @@
 """What other distillers call the arguments, told to who writes them here."""
 
 import functools
+import inspect
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -44,7 +45,10 @@ class TranslatesOtherNames(keras.Model):
     """
 
     def __new__(cls, *arguments: Any, **named: Any) -> Self:
-        _check_names("Distiller", named, _OF_CONSTRUCTOR)
+        # A subclass may call its own arguments so.
+        own = inspect.signature(cls.__init__).parameters
+        others = {name: value for name, value in named.items() if name not in own}
+        _check_names("Distiller", others, _OF_CONSTRUCTOR)
         model: Self = super().__new__(cls, *arguments, **named)
         return model
 

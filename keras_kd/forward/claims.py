@@ -11,6 +11,10 @@ from typing import Any
 
 import keras
 
+from keras_kd.keras_internals import variables_without_values
+
+_WAYS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+
 
 def check_claims(config: Any, size: int) -> None:
     """Refuses a config whose weights take far more memory than a file holds.
@@ -42,8 +46,7 @@ def check_claims(config: Any, size: int) -> None:
 
 def _claimed(config: Any) -> int:
     try:
-        # Variables have shapes here, and no values.
-        with keras.StatelessScope(initialize_variables=False):
+        with variables_without_values():
             # Keras takes apart what it is given.
             built = keras.saving.deserialize_keras_object(
                 copy.deepcopy(config), safe_mode=True
@@ -64,22 +67,28 @@ def _parts(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def check_model_file(path: Path) -> None:
-    """Refuses a `.keras` file whose config claims more than the file holds.
+    """Refuses a `.keras` file whose config claims far more than the file holds.
 
     Raises:
-        ValueError: as `check_claims`.
+        ValueError: as `check_claims`; or the config is packed more densely than Keras,
+            or anything that deflates, packs.
     """
     try:
         with zipfile.ZipFile(path) as parts:
             # Deflate makes a thousandth of zeros, and Keras does not deflate.
             size = sum(min(p.file_size, 1100 * p.compress_size) for p in parts.filelist)
             config = parts.getinfo("config.json")
-            if config.file_size > 1100 * config.compress_size:
-                return
-            content = json.loads(parts.read(config))
+            dense = config.file_size > 1100 * config.compress_size
+            is_packed = dense or config.compress_type not in _WAYS
+            content = {} if is_packed else json.loads(parts.read(config))
         content.pop("compile_config", None)
     except Exception:  # Keras will say what is wrong with it.
         return
+    if is_packed:
+        raise ValueError(
+            f"its config.json is {config.file_size} bytes packed into "
+            f"{config.compress_size}, which Keras does not do"
+        )
     check_claims(content, size)
 
 

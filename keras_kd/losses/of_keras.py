@@ -53,9 +53,10 @@ def distillation_loss_of(name: str, loss: Any) -> keras.distillation.Distillatio
         _refuse(
             name,
             loss,
-            "For a loss of softmax predictions write "
-            "`keras.distillation.LogitsDistillation(loss=..., temperature=1.0)`; for "
-            "another one of logits subclass `keras.distillation.DistillationLoss`.",
+            "For a loss between softmax predictions write "
+            "`keras.distillation.LogitsDistillation(loss=..., temperature=1.0)`; one "
+            "of labels is a loss of `compile`; for another one of logits subclass "
+            "`keras.distillation.DistillationLoss`.",
         )
     way = "Call the class." if isinstance(loss, type) else ""
     _refuse(name, loss, way)
@@ -92,17 +93,17 @@ def _check_cross_entropy(name: str, loss: Any) -> None:
         _refuse(
             name,
             loss,
-            "For sets of labels write `SoftTargets(divergence='cross_entropy')` and "
-            "output_kind='bernoulli'.",
+            "For sets of labels write `SoftTargets(temperature=1.0, "
+            "divergence='cross_entropy')` and output_kind='bernoulli'.",
         )
     config = loss.get_config() if isinstance(loss, keras.losses.Loss) else {}
     if not config.get("from_logits") or config.get("axis", -1) != -1:
         _refuse(
             name,
             loss,
-            "Losses receive logits: write `CategoricalCrossentropy(from_logits=True)`, "
-            "or `SoftTargets(temperature=1.0, divergence='cross_entropy')`, which it "
-            "stands for.",
+            "Losses receive logits, of classes in the last axis: write "
+            "`CategoricalCrossentropy(from_logits=True)`, or `SoftTargets("
+            "temperature=1.0, divergence='cross_entropy')`, which it stands for.",
         )
     if config.get("label_smoothing"):
         _refuse(

@@ -129,7 +129,8 @@ class MeanTeacher(keras.Model):
         shares = checked_shares(weights, len(teachers))
         output_kind = check_output_kind(output_kind)
         _check_outputs(teachers, output_kind)
-        super().__init__(name=name, **kwargs)
+        # Inputs reach the teachers as they are; each casts for itself.
+        super().__init__(name=name, autocast=False, **kwargs)
         self.teachers = list(teachers)
         self.of = of
         self.output_kind = output_kind

@@ -14,8 +14,8 @@ def output_of(teacher: keras.Model, which: str | int) -> keras.Model:
     """A teacher that gives one of several outputs, where the others do not teach.
 
     Args:
-        teacher: a built `keras.Model` with several outputs. It is not copied: its
-            weights are the chosen output's, its layers are tapped as
+        teacher: a built `keras.Model` with several outputs. It is not copied: all its
+            weights are there, and its layers are tapped as
             `"<name of the teacher>/<path>"`.
         which: the name of an output (a key, where it gives a dict; the name of the
             layer that gives it, in a functional model) or its index.
@@ -49,7 +49,7 @@ def output_of(teacher: keras.Model, which: str | int) -> keras.Model:
             f"which={shown(which)}"
         )
     which = which if isinstance(which, str) else int(which)
-    name = f"{teacher.name}_{which}".replace("-", "last_")
+    name = f"{teacher.name}_{which}".replace("/", "_")
     inputs, outputs = input_spec(teacher), output_spec(teacher)
     if inputs is None or outputs is None:
         return OneOutput(teacher, which, name=name)  # it is looked for when it runs
@@ -74,7 +74,8 @@ class OneOutput(keras.Model):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(name=name, **kwargs)
+        # Inputs reach the teacher as they are; it casts for itself.
+        super().__init__(name=name, autocast=False, **kwargs)
         self.teacher = teacher
         self.which = which
         self.built = True

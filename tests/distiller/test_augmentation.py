@@ -125,6 +125,20 @@ def test_a_student_that_flips_for_itself_is_told_of(nested):
         distiller.fit(x, verbose=0)  # once
 
 
+def test_what_consists_of_random_layers_is_one_and_a_cache_has_its_own_way(tmp_path):
+    x, _ = images(8)
+    inputs = keras.Input((8, 8, 3))
+    augment = keras.layers.RandAugment(value_range=(0, 1), name="several")
+    student = keras.Model(inputs, plain()(augment(inputs)))
+    cache = SupervisionCache.build(
+        plain(), x, tmp_path, output_kind="categorical", progress=False
+    )
+    distiller = Distiller(cache, student, LogitMSE())
+    distiller.compile("sgd")
+    with pytest.warns(UserWarning, match=r"in layer 'several': .*views=8"):
+        distiller.make_train_function()
+
+
 def test_regularisation_inside_needs_no_word():
     x, _ = images(8)
     layers = keras.layers
@@ -161,6 +175,10 @@ def test_what_cannot_augment(tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             Distiller(teacher, plain(), LogitMSE(), augment=augment)
+    later = Distiller(plain(), plain(), LogitMSE(), augment=keras.layers.Conv2D(3, 1))
+    later.compile("sgd")
+    with pytest.raises(ValueError, match="`augment` must have no weights to train"):
+        later.fit(x, verbose=0)
     distiller = Distiller(plain(), plain(), LogitMSE(), augment=brighter)
     with pytest.raises(ValueError, match="`augment` needs a teacher that runs"):
         distiller.teacher = cache

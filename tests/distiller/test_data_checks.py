@@ -168,6 +168,18 @@ def test_nan_in_a_later_batch_is_said_once(form):
     assert sum("ended with" in str(w.message) for w in found) == 1
 
 
+def test_each_fit_has_its_word():
+    x, y = spoiled()
+    distiller = Distiller(plain(), plain(), LogitMSE(), alpha=0.5)
+    distiller.compile("sgd", sparse_loss())
+    given = keras.callbacks.CallbackList([], model=distiller)
+    clean = np.nan_to_num(x)
+    with pytest.warns(UserWarning, match="val_loss=nan.* the validation data hold"):
+        distiller.fit(clean, y, 4, validation_data=(x, y), callbacks=given, verbose=0)
+    with pytest.warns(UserWarning, match=r"\bloss=nan.*a batch holds"):
+        distiller.fit(x, y, 4, shuffle=False, callbacks=given, verbose=0)
+
+
 class Sometimes(keras.callbacks.Callback):
     """Logs NaN where it has measured nothing."""
 

@@ -6,6 +6,7 @@ import pytest
 from networks import plain, sparse_loss
 
 from keras_kd import Distiller
+from keras_kd.losses import SoftTargets
 
 pytestmark = pytest.mark.one_backend
 
@@ -27,6 +28,19 @@ pytestmark = pytest.mark.one_backend
 def test_of_the_constructor(named, way):
     with pytest.raises(TypeError, match=f"`Distiller` has other names .*{way}"):
         Distiller(teacher=None, student=None, **named)
+
+
+class Hotter(Distiller):
+    """Its own argument has the name that the tutorial's has."""
+
+    def __init__(self, teacher, student, temperature, **kwargs):
+        super().__init__(teacher, student, SoftTargets(temperature), **kwargs)
+
+
+def test_a_subclass_has_names_of_its_own():
+    assert Hotter(plain(), plain(), temperature=3).distillation_losses[0].temperature
+    with pytest.raises(TypeError, match="for `losses` write"):
+        Hotter(plain(), plain(), temperature=3, losses=[])
 
 
 @pytest.mark.wrong_input

@@ -7,6 +7,7 @@ from scipy.special import softmax
 from tiny_caches import BATCH, CLASSES, build, examples, network
 
 from keras_kd import Distiller, OnlineTeacher, SupervisionCache
+from keras_kd.datasets import Batches
 from keras_kd.losses import SoftTargets
 
 
@@ -119,6 +120,21 @@ def test_outputs_of_a_model_keep_their_names(tmp_path):
         np.testing.assert_allclose(found[name], values, atol=1e-5)
 
 
+def test_a_function_is_known_again_whatever_the_order(tmp_path):
+    (x, _), teacher, calls = examples(), network(12), []
+
+    def function(batch):
+        calls.append(len(batch))
+        return logits_by_hand(teacher, batch)
+
+    build(function, x, tmp_path, batch_size=8)
+    before = len(calls)
+    build(function, x[::-1].copy(), tmp_path, batch_size=16)
+    assert len(calls) - before <= 2  # It was all there.
+    with pytest.raises(ValueError, match=r"of another teacher"):
+        build(lambda batch: 2 * logits_by_hand(teacher, batch), x, tmp_path)
+
+
 def test_equal_examples_have_equal_logits(tmp_path):
     (x, _), logits = examples(), logits_of()
     twice = np.concatenate([x, x[:2]])
@@ -166,10 +182,25 @@ def test_what_is_refused_before_anything_is_written(name, tmp_path):
 
 
 @pytest.mark.wrong_input
+def test_only_arrays_have_a_certain_order(tmp_path):
+    (x, y), logits = examples(), logits_of()
+    for data in (Batches(x, y, 8), iter([x]), lambda view: x):
+        with pytest.raises(ValueError, match="`data` "):
+            given(logits, data, tmp_path / "cache")
+    with pytest.raises(ValueError, match=r"must be arrays, or a pair .* type Batches"):
+        given(logits, Batches(x, y, 8), tmp_path / "cache")
+    with pytest.raises(ValueError, match=r"one for each of `logits`.*steps=100"):
+        given([logits], x, tmp_path / "cache", steps=100)
+    with pytest.raises(ValueError, match="hold examples"):
+        given(logits, x[:0], tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.wrong_input
 def test_functions_that_are_refused(tmp_path):
     x, _ = examples()
     with pytest.raises(ValueError, match="`taps` are layers of a model"):
         build(logits_of, x, tmp_path / "cache", taps=["hidden"])
-    with pytest.raises(ValueError, match=r"`teacher` must give arrays .* n=8 "):
+    with pytest.raises(ValueError, match=r"`teacher` must give arrays .* n=1 "):
         build(lambda batch: logits_of(3), x, tmp_path / "cache")
     assert not (tmp_path / "cache").exists()

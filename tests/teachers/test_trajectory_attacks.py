@@ -233,6 +233,24 @@ def test_a_config_that_claims_what_no_file_holds(trajectory):
 
 
 @pytest.mark.attack
+@pytest.mark.parametrize("way", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_a_config_that_is_packed_past_the_check(way, tmp_path):
+    make_teacher().save(tmp_path / "true.keras")
+    forged = tmp_path / "forged.keras"
+    with (
+        zipfile.ZipFile(tmp_path / "true.keras") as parts,
+        zipfile.ZipFile(forged, "w", way) as out,
+    ):
+        for name in parts.namelist():
+            part = parts.read(name)
+            if name == "config.json":
+                part = json.dumps(claiming(json.loads(part))) + " " * 5_000_000
+            out.writestr(name, part)
+    with pytest.raises(ValueError, match=r"forged.keras': its config.json is 50\d+ b"):
+        TeacherTrajectory.from_files([forged])
+
+
+@pytest.mark.attack
 def test_a_model_file_that_claims_what_it_does_not_hold(tmp_path):
     make_teacher().save(tmp_path / "true.keras")
     forged = tmp_path / "forged.keras"

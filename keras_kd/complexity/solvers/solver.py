@@ -105,7 +105,7 @@ def solver_of(
         ValueError: an argument is not for this kind of kernel.
     """
     iterative = isinstance(kernel, LinearOperator)
-    check_number("tolerance", tolerance, above=0)
+    check_number("tolerance", tolerance, above=0, below=1)
     if preconditioner is not None and not iterative:
         raise ValueError(
             "`preconditioner` is for conjugate gradients, with an `NTKOperator` as "

@@ -39,14 +39,15 @@ class CheckedArray:
         Raises:
             ValueError: a block that holds one was altered; the message names the file.
         """
-        if len(self._left):
+        left = self._left  # another thread may put an empty one in its place
+        if len(left):
             every = np.arange(len(self._array)) if isinstance(rows, slice) else rows
-            self._compare(np.unique(np.asarray(every) // self._rows))
+            self._compare(np.unique(np.asarray(every) // self._rows), left)
         return np.asarray(self._array[rows])
 
-    def _compare(self, blocks: np.ndarray) -> None:
+    def _compare(self, blocks: np.ndarray, left: np.ndarray) -> None:
         assert self._sums is not None
-        for block in blocks[self._left[blocks]]:
+        for block in blocks[left[blocks]]:
             start = int(block) * self._rows
             stop = min(start + self._rows, len(self._array))
             if checksum(self._array[start:stop]) != self._sums[block]:
@@ -54,9 +55,9 @@ class CheckedArray:
                     f"{self._path} was altered: examples {start} to {stop - 1} are not "
                     f"what was written. {AGAIN}"
                 )
-            self._left[block] = False
-        if not self._left.any():
-            self._left = self._left[:0]
+            left[block] = False
+        if not left.any():
+            self._left = left[:0]
 
 
 def checksum(block: np.ndarray) -> int:

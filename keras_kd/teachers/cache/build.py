@@ -135,7 +135,7 @@ def _source(
 ) -> tuple[AnySource, Passes]:
     """The teacher, and passes over the data as it takes them."""
     given = isinstance(teacher, Logits)
-    models = keras.Model | TeacherTrajectory
+    models = keras.layers.Layer | TeacherTrajectory
     if not given and (isinstance(teacher, models) or not callable(teacher)):
         source = Source(teacher, teacher_outputs, taps, output_kind)
         return source, Passes(_as_numbers(data, source), views, batch_size)
@@ -148,10 +148,7 @@ def _source(
     said = teacher_outputs, output_kind
     if given:
         return GivenLogits(teacher.arrays, passes, *said, teacher.steps), passes
-    first = next(iter(passes), None)
-    if first is None:
-        raise ValueError("`data` must hold examples. Received: none")
-    return GivenFunction(teacher, *said, first[0]), passes
+    return GivenFunction(teacher, *said, passes), passes
 
 
 def _build(

@@ -57,7 +57,7 @@ class _Given:
 
     def _as_logits(self, outputs: Any) -> Any:
         outputs = keras.tree.map_structure(
-            lambda leaf: np.asarray(leaf, np.float32), outputs
+            lambda leaf: _as_array(leaf).astype(np.float32), outputs
         )
         if self.outputs == "logits":
             return outputs
@@ -73,7 +73,8 @@ class GivenFunction(_Given):
         function: from NumPy arrays to an array `(n, ..., k)`, or a structure of such.
         outputs: `"logits"` or `"probabilities"`.
         output_kind: what the outputs mean.
-        first: a batch of inputs, by whose outputs the function is known again.
+        passes: the examples. By what it says of one of them, which their order does
+            not change, the function is known again.
 
     Raises:
         ValueError: it does not give a row for each example.
@@ -84,12 +85,16 @@ class GivenFunction(_Given):
         function: Callable[[Any], Any],
         outputs: str,
         output_kind: OutputKind,
-        first: Any,
+        passes: Passes,
     ) -> None:
         self._function = function
         name = getattr(function, "__name__", type(function).__name__)
-        said = _checked(function(first), len(keras.tree.flatten(first)[0]), "`teacher`")
-        super().__init__(name, outputs, output_kind, [_digest(said)])
+        said = _checked(function(_smallest(passes)), 1, "`teacher`")
+        # In half precision: the last bits may depend on the batch.
+        rounded = keras.tree.map_structure(
+            lambda leaf: _as_array(leaf).astype(np.float16), said
+        )
+        super().__init__(name, outputs, output_kind, [_digest(rounded)])
 
     def load(self, stage: int, example: Any) -> Predict:
         """The function, as a cache asks for it."""
@@ -142,7 +147,16 @@ class GivenLogits(_Given):
                 f"logits={shown(logits)}"
             )
         counts = _counts(steps, len(every))
-        keys = np.concatenate([example_keys(inputs) for inputs, _ in passes])
+        if not passes.in_order:
+            raise ValueError(
+                "`data` must be arrays, or a pair `(x, y)` of them: what gives batches "
+                "may give them in any order, and row i of `logits` is of example i. "
+                f"Received: {passes}"
+            )
+        parts = [example_keys(inputs) for inputs, _ in passes]
+        if not parts:
+            raise _no_examples()
+        keys = np.concatenate(parts)
         found = [_opened(one) for one in every]
         for one in found:
             _checked(one, len(keys), "`logits`")
@@ -179,9 +193,38 @@ class GivenLogits(_Given):
         return predict
 
 
+def _smallest(passes: Passes) -> Any:
+    """The example with the smallest key, as a batch of one."""
+    found, smallest = None, None
+    for inputs, _ in passes:
+        keys = example_keys(inputs)
+        i = int(keys.argmin())
+        if smallest is None or keys[i] < smallest:
+            smallest = keys[i]
+            found = keras.tree.map_structure(lambda leaf, i=i: leaf[i : i + 1], inputs)
+    if smallest is None:
+        raise _no_examples()
+    return found
+
+
+def _no_examples() -> ValueError:
+    return ValueError("`data` must hold examples. Received: none")
+
+
+def _as_array(leaf: Any) -> Any:
+    if keras.ops.is_tensor(leaf):
+        return keras.ops.convert_to_numpy(leaf)
+    return np.asarray(leaf)
+
+
 def _counts(steps: Iterable[int] | None, n: int) -> list[int]:
     if steps is None:
         return [0]
+    if not isinstance(steps, Iterable):
+        raise ValueError(
+            "`steps` must be numbers, one for each of `logits`. Received: "
+            f"steps={shown(steps)}"
+        )
     counts = [check_integer("steps", step, at_least=0) for step in steps]
     if len(counts) != n or any(a >= b for a, b in itertools.pairwise(counts)):
         raise ValueError(
@@ -207,8 +250,10 @@ def _opened(logits: Any) -> Any:
                 "`logits` must be an array, a `.npy` file or a structure of such. "
                 f"Received: logits={shown(leaf)}"
             )
-        elif not isinstance(leaf, np.ndarray):
-            leaf = keras.ops.convert_to_numpy(leaf)
+        else:
+            leaf = leaf if isinstance(leaf, np.memmap) else _as_array(leaf)
+        if leaf.dtype.name == "bfloat16":
+            leaf = leaf.astype(np.float32)
         if leaf.dtype.kind not in "fiu":
             raise ValueError(
                 "`logits` must hold real numbers. Received: an array of dtype "

@@ -21,6 +21,10 @@ class Passes:
         views: augmented views of each example, or `None`.
         batch_size: of arrays.
 
+    Attributes:
+        views: as above.
+        in_order: whether row `i` is example `i` in every pass.
+
     Raises:
         ValueError: the data augments and `views` is not given, or does not fit; or it
             cannot be gone through twice.
@@ -64,8 +68,12 @@ class Passes:
                 "Received: views=None"
             )
         self.views = views
+        self.in_order = _is_arrays(data)
         self._data = data
         self._batch_size = batch_size
+
+    def __repr__(self) -> str:
+        return f"data of type {type(self._data).__name__}"
 
     def __iter__(self) -> Iterator[tuple[Any, Any]]:
         """Batches `(inputs, labels)` of NumPy arrays, of all views one by one."""
@@ -108,6 +116,14 @@ class Passes:
             return data_adapter(x, y, batch_size=self._batch_size)
         arrays = isinstance(data, dict | list) or hasattr(data, "__array__")
         return data_adapter(data, batch_size=self._batch_size if arrays else None)
+
+
+def _is_arrays(data: Any) -> bool:
+    """Whether these are arrays, or a pair of them, whose order is certain."""
+    x = data[0] if isinstance(data, tuple) and data else data
+    return bool(keras.tree.flatten(x)) and all(
+        hasattr(leaf, "__array__") for leaf in keras.tree.flatten(x)
+    )
 
 
 def _is_function(data: Any) -> bool:

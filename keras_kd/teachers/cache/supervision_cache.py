@@ -210,7 +210,7 @@ class SupervisionCache(Stages[CachedStage]):
         Args:
             logits: array `(n, ..., k)`, the path of its `.npy` file, or a structure of
                 these; with `steps` a list of such, one for each checkpoint.
-            data: the `n` examples in the same order, as in `build`.
+            data: the `n` examples in the same order: arrays, or `(x, y)`.
             folder: as in `build`.
             steps: teacher batches completed at each checkpoint, increasing, for
                 `OnlineTeacher`; `None`: one final teacher.
