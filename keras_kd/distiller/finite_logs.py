@@ -1,4 +1,4 @@
-"""A word where the numbers of an epoch are none."""
+"""A word where an epoch ends with numbers that are none."""
 
 import math
 import numbers
@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+from keras import ops
 
 
 class FiniteLogs(keras.callbacks.Callback):
-    """Warns once in a `fit` where a loss in the logs of an epoch is NaN or infinite.
+    """Warns once in a `fit` where an epoch ends with a loss, or weights, of NaN.
 
-    The first step is looked at by itself; what spoils a later one, a batch that holds
+    The first step is looked at by itself. What spoils a later one, a batch that holds
     NaN or a training that diverges, stays in the weights and shows here, for the cost
-    of a look at numbers that are there.
+    of a look at each weight an epoch. (Not always in the loss: on TensorFlow a ReLU may
+    make zero of NaN on its way forward, and NaN on its way back.)
     """
 
     def __init__(self) -> None:
@@ -34,7 +36,14 @@ class FiniteLogs(keras.callbacks.Callback):
             and isinstance(value, numbers.Real)
             and not math.isfinite(value)
         ]
-        if wrong and not self._told:
+        if self._told:
+            return
+        if not wrong and self.model is not None:  # in a `CallbackList` of one's own
+            for variable in self.model.trainable_variables:
+                if not bool(ops.all(ops.isfinite(variable))):
+                    wrong = [f"NaN or infinity in the weights '{variable.path}'"]
+                    break
+        if wrong:
             self._told = True
             validated = all(name.startswith("val_") for name in wrong)
             what = "the validation data hold" if validated else "a batch holds"

@@ -163,14 +163,18 @@ def test_nan_in_a_later_batch_is_said_once(form):
             "x": ((x[i : i + 4], y[i : i + 4]) for i in starts),
             "steps_per_epoch": 3,
         }
-    with pytest.warns(UserWarning, match=r"Epoch 1 ended with .*loss=nan") as found:
+    spoiled_by = r"Epoch 1 ended with .*(loss=nan|weights 'sequential\w*/conv1/kernel')"
+    with pytest.warns(UserWarning, match=spoiled_by) as found:
         distiller.fit(**data, epochs=2, verbose=0)
     assert sum("ended with" in str(w.message) for w in found) == 1
 
 
 def test_each_fit_has_its_word():
     x, y = spoiled()
-    distiller = Distiller(plain(), plain(), LogitMSE(), alpha=0.5)
+    # Without a ReLU, which on TensorFlow may make zero of NaN.
+    layers = [keras.layers.Flatten(), keras.layers.Dense(CLASSES)]
+    student = keras.Sequential([keras.Input((8, 8, 3)), *layers])
+    distiller = Distiller(plain(), student, LogitMSE(), alpha=0.5)
     distiller.compile("sgd", sparse_loss())
     given = keras.callbacks.CallbackList([], model=distiller)
     clean = np.nan_to_num(x)

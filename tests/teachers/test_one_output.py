@@ -13,7 +13,7 @@ CLASSES = 4
 
 
 @keras.saving.register_keras_serializable(package="tests")
-class Subclassed(keras.Model):
+class TwoHeads(keras.Model):
     """A dictionary of outputs, of which nothing is known before it runs."""
 
     def __init__(self, **kwargs):
@@ -41,7 +41,7 @@ CASES = {
     "list": (lambda: functional("list"), "main"),
     "index": (lambda: functional("list"), np.int64(0)),
     "from the end": (lambda: functional("list"), -2),
-    "subclassed": (Subclassed, "logits"),
+    "subclassed": (TwoHeads, "logits"),
 }
 
 
