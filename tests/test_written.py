@@ -51,6 +51,6 @@ def test_callbacks(tmp_path):
     x = np.eye(3, dtype="float32")
     complexity = SupervisionComplexity(x, {"labels": np.arange(3)})
     assert repr(complexity) == "<SupervisionComplexity of 'labels', 3 examples>"
-    cache = SupervisionCache.from_logits([x] * 2, x, tmp_path / "c", steps=[1, 2])
+    cache = SupervisionCache.from_logits(x, [x] * 2, tmp_path / "c", steps=[1, 2])
     expected = f"OnlineTeacher({cache!r}, NearestLater())"
     assert repr(OnlineTeacher(cache)) == expected

@@ -28,7 +28,9 @@ class FiniteLogs(keras.callbacks.Callback):
         self._told = False
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Looks at the logs of an epoch."""
+        """Looks at the logs of an epoch, and at the weights."""
+        if self._told:
+            return
         wrong = [
             f"{name}={float(value)}"
             for name, value in (logs or {}).items()
@@ -36,8 +38,6 @@ class FiniteLogs(keras.callbacks.Callback):
             and isinstance(value, numbers.Real)
             and not math.isfinite(value)
         ]
-        if self._told:
-            return
         if not wrong and self.model is not None:  # in a `CallbackList` of one's own
             for variable in self.model.trainable_variables:
                 if not bool(ops.all(ops.isfinite(variable))):

@@ -13,7 +13,7 @@ from keras_kd.losses import SoftTargets
 
 def given(logits, data, folder, **kwargs):
     return SupervisionCache.from_logits(
-        logits, data, folder, **{"dtype": "float32", "progress": False, **kwargs}
+        data, logits, folder, **{"dtype": "float32", "progress": False, **kwargs}
     )
 
 

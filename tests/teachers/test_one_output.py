@@ -59,7 +59,7 @@ def test_it_teaches_as_that_output_alone(case, tmp_path):
     one = output_of(teacher, which)
     np.testing.assert_allclose(one.predict(x, verbose=0), expected, atol=1e-6)
     given = SupervisionCache.from_logits(
-        expected, x, tmp_path / "given", dtype="float32", progress=False
+        x, expected, tmp_path / "given", dtype="float32", progress=False
     )
     before, learned = teacher.get_weights(), []
     for source in (one, build(one, x, tmp_path / "built"), given):

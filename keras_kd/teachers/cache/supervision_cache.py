@@ -193,8 +193,8 @@ class SupervisionCache(Stages[CachedStage]):
     @classmethod
     def from_logits(
         cls,
-        logits: Any,
         data: Any,
+        logits: Any,
         folder: str | os.PathLike[str],
         *,
         steps: Iterable[int] | None = None,
@@ -208,9 +208,9 @@ class SupervisionCache(Stages[CachedStage]):
         """A cache of predictions that are there already.
 
         Args:
-            logits: array `(n, ..., k)`, the path of its `.npy` file, or a structure of
-                these; with `steps` a list of such, one for each checkpoint.
-            data: the `n` examples in the same order: arrays, or `(x, y)`.
+            data: `n` examples: arrays, or a pair `(x, y)`.
+            logits: of each, in the same order: array `(n, ..., k)`, the path of its
+                `.npy` file, or a structure of these; with `steps` a list of such.
             folder: as in `build`.
             steps: teacher batches completed at each checkpoint, increasing, for
                 `OnlineTeacher`; `None`: one final teacher.
@@ -230,7 +230,7 @@ class SupervisionCache(Stages[CachedStage]):
         >>> from keras_kd import SupervisionCache
         >>> x, logits = np.eye(4), np.arange(12.0).reshape(4, 3)
         >>> folder = tempfile.mkdtemp()
-        >>> cache = SupervisionCache.from_logits(logits, x, folder, progress=False)
+        >>> cache = SupervisionCache.from_logits(x, logits, folder, progress=False)
         >>> print(cache.predict(x[2:3]))
         [[6. 7. 8.]]
         """
